@@ -1,0 +1,1 @@
+"""Accuracy, per-layer error and cross-checks."""

@@ -1,0 +1,1 @@
+"""Firmware profiles, the memory sum and the gate."""

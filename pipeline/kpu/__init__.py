@@ -1,0 +1,1 @@
+"""The chip: limits, rules, memory, size and latency prediction, bit-exact arithmetic."""

@@ -1,0 +1,1 @@
+"""A network: ONNX → trainable ``torch.fx.GraphModule`` → ONNX, its importers and the zoo."""

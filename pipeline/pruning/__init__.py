@@ -1,0 +1,1 @@
+"""Structured pruning: groups, their importance, and channel counts solved from bytes."""

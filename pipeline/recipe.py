@@ -1,0 +1,306 @@
+"""The recipe: one YAML file that says which network to compress, for which firmware, and how.
+
+Every section must be present; one that is not wanted is ``null`` (DVC tracks each section on its own, and a missing
+one is an error to it). Sizes are bytes, images are channels, height, width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import RecipeError
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A section of a recipe: no unknown keys, no silent conversions of type, not changed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ZooModel(Section):
+    """A network that kpufit trains from scratch, from ``pipeline/network/zoo``."""
+
+    source: Literal["zoo"]
+    name: str = Field(description="a file of pipeline/network/zoo")
+    width: Positive = Field(32, description="channels of the first convolution; the others follow")
+
+
+class OnnxModel(Section):
+    """A trained network in an ONNX file, logits out."""
+
+    source: Literal["onnx"]
+    path: str = Field(description="relative to the project's folder")
+
+
+class TorchModel(Section):
+    """A trained network that a Python function of the user builds (runs the user's code: needs ``--trust``)."""
+
+    source: Literal["torch"]
+    factory: str = Field(pattern=r"^[\w.]+:\w+$", description='"package.module:function", called without arguments')
+    weights: str = Field(description="a state dict, .safetensors or .pt/.th (read with weights_only=True)")
+
+
+class TfliteModel(Section):
+    """A trained float network in a TFLite file."""
+
+    source: Literal["tflite"]
+    path: str = Field(description="relative to the project's folder")
+
+
+class KerasModel(Section):
+    """A trained network in a Keras .h5 or .keras file, without Lambda layers."""
+
+    source: Literal["keras"]
+    path: str = Field(description="relative to the project's folder")
+
+
+Model = Annotated[ZooModel | OnnxModel | TorchModel | TfliteModel | KerasModel, Field(discriminator="source")]
+
+
+class Data(Section):
+    """The labelled images: where from, how large, how normalised, how split."""
+
+    name: str = Field(description="fashion-mnist-mini, fashion-mnist, cifar-10, image-folder or npz")
+    path: str | None = Field(None, description="for image-folder and npz: relative to the project's folder")
+    image: tuple[Positive, Positive, Positive] = Field(description="channels, height, width given to the network")
+    mean: list[float] = Field(description="of pixel / 255: one, or one a channel")
+    std: list[Annotated[float, Field(gt=0)]] = Field(description="of pixel / 255: one, or one a channel")
+    labels: list[str] = Field(min_length=2, description="names of the classes, in order")
+    validation: Positive = Field(description="images held out of training for every decision")
+    test: Positive | None = Field(None, description="images held out for evaluate, where the data has no test part")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_to_tuples(cls, values: Any) -> Any:
+        """YAML has no tuples: take a list of three for ``image``."""
+        if isinstance(values, dict) and isinstance(values.get("image"), list):
+            values = {**values, "image": tuple(values["image"])}
+        return values
+
+    @model_validator(mode="after")
+    def _one_or_one_a_channel(self) -> Data:
+        for name, given in (("mean", self.mean), ("std", self.std)):
+            if len(given) not in (1, self.image[0]):
+                raise ValueError(f"{name} has {len(given)} values; allowed are 1 or {self.image[0]} (one a channel)")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must differ from each other")
+        return self
+
+    @property
+    def channel_mean(self) -> tuple[float, ...]:
+        """The mean of ``pixel / 255``, one a channel."""
+        return tuple(self.mean) if len(self.mean) > 1 else tuple(self.mean * self.image[0])
+
+    @property
+    def channel_std(self) -> tuple[float, ...]:
+        """The standard deviation of ``pixel / 255``, one a channel."""
+        return tuple(self.std) if len(self.std) > 1 else tuple(self.std * self.image[0])
+
+
+class Target(Section):
+    """What the kmodel must fit: a firmware, what else it runs, and where the model is loaded from."""
+
+    firmware: str = Field(description="a file of configs/firmware")
+    load: Literal["sd", "flash", "flash-stream"] = Field(
+        "sd", description="sd and flash load into memory (real time); flash-stream reads layer by layer (not real time)"
+    )
+    model_bytes: Positive | None = Field(None, description="a budget for the kmodel tighter than the firmware's")
+    limit: Literal["documented", "measured"] = Field(
+        "documented",
+        description="documented: the smaller of the documented figure and the memory sum; or the sum alone",
+    )
+    camera: Literal["none", "qqvga", "qvga", "vga"] = "qvga"
+    dual_buffer: bool = False
+    lcd: bool = True
+    gc_heap: Positive | None = Field(None, description="MicroPython's heap in bytes; null: the firmware's default")
+
+
+class Finetune(Section):
+    """Training after a change to the network."""
+
+    epochs: Count
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    distil: bool = Field(True, description="learn from the network before the change as well as from the labels")
+
+
+class Train(Section):
+    """Training from scratch (SGD, cosine schedule). Null for a network that is already trained."""
+
+    epochs: Positive
+    lr: Annotated[float, Field(gt=0)]
+    batch: Positive
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    augment: list[Literal["flip", "shift", "erase"]] = Field(default=["flip", "shift"])
+
+
+class Prune(Section):
+    """Structured pruning, channel counts chosen group by group."""
+
+    importance: Literal["group-taylor", "group-l2"] = "group-taylor"
+    to_bytes: Positive | Literal["auto"] = Field(
+        "auto", description="kmodel bytes to prune to, as predicted after replace; auto: the target's budget"
+    )
+    finetune: Finetune
+
+
+class Replace(Section):
+    """Replacement of what the KPU cannot run."""
+
+    max_drop: Fraction = Field(description="validation accuracy that a replacement may cost, after distillation")
+    regression_steps: Count = Field(300, description="steps of regression on the replaced layer's outputs, a layer")
+    distil_steps: Count = Field(description="steps of distillation from the network before replacement")
+
+
+class Calibration(Section):
+    """Images from which nncase takes the range of every activation; always training images."""
+
+    images: Annotated[int, Field(ge=4)]
+
+
+class QatFinetune(Section):
+    """Quantisation-aware training."""
+
+    epochs: Count
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+
+
+class Quantise(Section):
+    """Quantisation in the KPU's scheme: uint8 activations a tensor, uint8 weights an output channel."""
+
+    method: Literal["auto", "ptq", "qat"] = Field("auto", description="auto: try both, keep the better on validation")
+    calibration: Calibration
+    finetune: QatFinetune | None = None
+
+    @model_validator(mode="after")
+    def _qat_needs_finetune(self) -> Quantise:
+        if self.method == "qat" and self.finetune is None:
+            raise ValueError("method qat needs finetune, e.g. {epochs: 1}")
+        return self
+
+
+class Gate(Section):
+    """What is accepted."""
+
+    max_drop: Fraction = Field(description="test accuracy that the kmodel may lose against the float network")
+    min_accuracy: Fraction | None = Field(None, description="test accuracy that the kmodel must reach")
+
+
+class Search(Section):
+    """The Optuna study over pruning, replacement and quantisation."""
+
+    trials: Positive
+    objectives: list[Literal["accuracy", "kmodel_bytes", "latency", "heap_bytes"]] = Field(min_length=1)
+    storage: str = "sqlite"
+
+
+class Recipe(Section):
+    """One network to compress for one target."""
+
+    seed: int
+    model: Model
+    data: Data
+    target: Target
+    train: Train | None
+    prune: Prune | None
+    replace: Replace
+    quantise: Quantise
+    gate: Gate
+    search: Search | None
+
+    @model_validator(mode="after")
+    def _zoo_needs_training(self) -> Recipe:
+        if isinstance(self.model, ZooModel) and self.train is None:
+            raise ValueError("train is null, but a zoo network has no weights yet: give train.epochs, lr and batch")
+        return self
+
+
+def recipe_path(root: Path, name: str) -> Path:
+    """Return the file of a recipe given as a name (of ``recipes/``) or as a path.
+
+    Raises:
+        RecipeError: there is no such file.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = root / "recipes" / f"{name}.yaml"
+    elif not path.is_absolute() and not path.exists():
+        path = root / path
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in (root / "recipes").glob("*.yaml"))) or "none"
+        raise RecipeError("no such recipe", where=str(path), remedy=f"recipes here: {known}")
+    return path
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and validate a recipe.
+
+    Raises:
+        RecipeError: names the file, the key and what is allowed.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise RecipeError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"is not YAML ({error})", where=str(path)) from error
+    if not isinstance(values, dict):
+        raise RecipeError("is not a mapping of sections", where=str(path), remedy="see `kpufit schema`")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(_explain(error), where=str(path), remedy="see `kpufit schema` for every key") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """One line a finding: the key, what is wrong, what was given."""
+    lines = []
+    for finding in error.errors():
+        key = ".".join(str(part) for part in finding["loc"]) or "recipe"
+        given = (
+            "" if finding["type"] in ("missing", "extra_forbidden", "value_error") else f", not {finding['input']!r}"
+        )
+        message = {
+            "missing": "is missing (write null where a section is not wanted)",
+            "extra_forbidden": f"is not a key of this section; allowed: {', '.join(_allowed(finding['loc']))}",
+        }.get(finding["type"], finding["msg"].removeprefix("Value error, "))
+        lines.append(f"{key}: {message}{given}")
+    return lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines)
+
+
+def _allowed(location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the section that holds ``location``."""
+    section: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        candidates = _sections_of(section, str(part))
+        tagged = [
+            c
+            for c in candidates
+            if c.model_fields.get("source") and str(part) in str(c.model_fields["source"].annotation)
+        ]
+        if tagged:
+            section = tagged[0]
+        elif candidates:
+            section = candidates[0]
+    return sorted(section.model_fields)
+
+
+def _sections_of(section: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    field = section.model_fields.get(key)
+    if field is None:
+        return []
+    found: list[type[BaseModel]] = []
+    pending: list[Any] = [field.annotation]
+    while pending:
+        annotation = pending.pop(0)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found.append(annotation)
+        pending.extend(getattr(annotation, "__args__", ()))
+    return found

@@ -1,0 +1,1 @@
+"""Replacements for what the KPU cannot run: one module a replacement."""

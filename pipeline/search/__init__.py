@@ -1,0 +1,1 @@
+"""The study: space, objectives, constraints, storage, workers."""

@@ -1,0 +1,1 @@
+"""One module a DVC stage: the only code that reads and writes stage files."""
