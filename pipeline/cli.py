@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Everything else is in the packages, imported only by the command that needs it."""
+"""The command line: parse, call, print. The work is in the packages, imported only by the command that needs it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -14,7 +14,7 @@ T = TypeVar("T")
 def track(items: Iterable[T], title: str, *, total: int | None = None) -> Iterator[T]:
     """Yield ``items``, drawing a bar with ``title`` on stderr when that is a terminal."""
     console = Console(stderr=True)
-    size = total if total is not None else (len(items) if hasattr(items, "__len__") else None)
+    size = total if total is not None else (len(items) if isinstance(items, Sized) else None)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -7,7 +7,7 @@ one is an error to it). Sizes are bytes, images are channels, height, width.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -138,7 +138,8 @@ class Train(Section):
     lr: Annotated[float, Field(gt=0)]
     batch: Positive
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    augment: list[Literal["flip", "shift", "erase"]] = Field(default=["flip", "shift"])
+    label_smoothing: Fraction = Field(0.0, description="share of each label spread over all classes")
+    augment: list[Literal["flip", "shift", "erase"]] = ["flip", "shift"]
 
 
 class Prune(Section):
@@ -227,6 +228,7 @@ def recipe_path(root: Path, name: str) -> Path:
 
     Raises:
         RecipeError: there is no such file.
+
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -244,6 +246,7 @@ def load_recipe(path: Path) -> Recipe:
 
     Raises:
         RecipeError: names the file, the key and what is allowed.
+
     """
     try:
         values = yaml.safe_load(path.read_text())
@@ -276,31 +279,29 @@ def _explain(error: ValidationError) -> str:
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section that holds ``location``."""
+    """The keys of the section that holds ``location``; ``model``'s next part names the variant, by its ``source``."""
     section: type[BaseModel] = Recipe
     for part in location[:-1]:
-        candidates = _sections_of(section, str(part))
-        tagged = [
-            c
-            for c in candidates
-            if c.model_fields.get("source") and str(part) in str(c.model_fields["source"].annotation)
-        ]
-        if tagged:
-            section = tagged[0]
-        elif candidates:
-            section = candidates[0]
+        variants = _sections_of(section, str(part))
+        if len(variants) == 1:
+            section = variants[0]
+        else:
+            section = next((v for v in _sections_of(Recipe, "model") if part in _sources(v)), section)
     return sorted(section.model_fields)
 
 
 def _sections_of(section: type[BaseModel], key: str) -> list[type[BaseModel]]:
+    """The sections that the value of ``key`` may be, unpacked from unions and annotations."""
     field = section.model_fields.get(key)
-    if field is None:
-        return []
+    pending: list[Any] = [field.annotation] if field else []
     found: list[type[BaseModel]] = []
-    pending: list[Any] = [field.annotation]
     while pending:
         annotation = pending.pop(0)
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             found.append(annotation)
-        pending.extend(getattr(annotation, "__args__", ()))
+        pending.extend(get_args(annotation))
     return found
+
+
+def _sources(variant: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(variant.model_fields["source"].annotation)

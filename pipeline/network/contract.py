@@ -65,7 +65,8 @@ class InputContract:
         """Return uint8 images N×C×H×W as the float32 N×C×H×W that the network takes."""
         mean = np.asarray(self.mean, np.float32).reshape(1, -1, 1, 1)
         std = np.asarray(self.std, np.float32).reshape(1, -1, 1, 1)
-        return (images.astype(np.float32) / np.float32(255) - mean) / std
+        normalised: NDArray[np.float32] = (images.astype(np.float32) / np.float32(255) - mean) / std
+        return normalised
 
 
 def write_contract(model: onnx.ModelProto, contract: InputContract) -> None:

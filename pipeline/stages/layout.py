@@ -31,6 +31,7 @@ class Run:
         root: the project's folder, which holds ``recipes/``, ``configs/`` and ``out/``.
         name: the recipe's name.
         recipe: the recipe itself.
+
     """
 
     root: Path

@@ -20,6 +20,7 @@ def recipe_lock(root: Path, name: str) -> Iterator[None]:
 
     Raises:
         StorageError: another run holds it, or the folder cannot be written.
+
     """
     path = root / "out" / name / ".lock"
     try:

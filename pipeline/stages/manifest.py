@@ -21,8 +21,8 @@ def refresh_manifests(root: Path, names: Sequence[str]) -> None:
     Raises:
         DataError: the data of a recipe is missing, with the command that fetches it.
         RecipeError: a recipe does not exist or is invalid.
-    """
 
+    """
     for name in names:
         path = recipe_path(root, name)
         write_json(manifest_path(root, path.stem), manifest(load_recipe(path).data, root))

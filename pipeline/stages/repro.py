@@ -23,6 +23,7 @@ def listed_recipes(root: Path) -> list[str]:
 
     Raises:
         RecipeError: the file is missing or holds no list of names.
+
     """
     path = root / "params.yaml"
     try:
@@ -44,6 +45,7 @@ def add_recipe(root: Path, name: str) -> bool:
 
     Raises:
         RecipeError: there is no such recipe, it is invalid, or it does not lie in ``recipes/``.
+
     """
     path = recipe_path(root, name)
     load_recipe(path)
@@ -74,6 +76,7 @@ def reproduce(root: Path, recipes: Sequence[str]) -> int:
 
     Raises:
         SetupError: DVC is not installed in this environment.
+
     """
     environment = dict(os.environ)
     bin_folder = Path(sys.executable).parent

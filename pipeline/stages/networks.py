@@ -1,0 +1,46 @@
+"""Networks in and out of a stage's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import fx
+
+from pipeline.files import write_bytes
+from pipeline.network.contract import InputContract, read_contract
+from pipeline.network.lift import to_torch
+from pipeline.network.lower import to_onnx
+from pipeline.network.read import load_onnx
+from pipeline.recipe import Finetune, Train
+from pipeline.training.loop import FitSettings
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trainable network and what its input is."""
+
+    graph: fx.GraphModule
+    contract: InputContract
+
+
+def load_network(path: Path) -> Network:
+    """Read an ONNX file that a stage wrote. Raises NetworkError."""
+    model = load_onnx(path)
+    return Network(to_torch(model, where=str(path)), read_contract(model, where=str(path)))
+
+
+def save_network(path: Path, network: Network) -> None:
+    """Write a network as ONNX with its contract, whole or not at all. Raises StorageError."""
+    write_bytes(path, to_onnx(network.graph, network.contract).SerializeToString(deterministic=True))
+
+
+def finetune_settings(finetune: Finetune, train: Train | None) -> FitSettings:
+    """How to fine-tune: as the network was trained, but for fewer epochs at a lower rate."""
+    return FitSettings(
+        epochs=finetune.epochs,
+        lr=finetune.lr,
+        batch=train.batch if train else FitSettings.batch,
+        weight_decay=train.weight_decay if train else FitSettings.weight_decay,
+        augment=tuple(train.augment) if train else (),
+    )
