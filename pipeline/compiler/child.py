@@ -125,11 +125,16 @@ def log_of(job: Path) -> Path:
 def _start(tool: Tool, job: Path, timeout_s: float, memory_bytes: int) -> _Running:
     guard = [sys.executable, "-I", "-S", str(WORKER / "guard.py"), str(os.getpid()), str(memory_bytes)]
     # -I: neither PYTHON* variables nor the user's packages of another Python reach it.
-    command = [*guard, str(tool.python), "-I", str(WORKER / tool.script), str(job)]
+    command = [*guard, str(tool.python.absolute()), "-I", str(WORKER / tool.script), str(job.absolute())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # more threads were measured to gain nothing
     with log_of(job).open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+            command,
+            cwd=job.parent,  # nncase writes a kmodel_info.txt where it stands
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
         )
     return _Running(process, log_of(job), time.monotonic() + timeout_s)
 
