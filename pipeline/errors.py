@@ -18,6 +18,7 @@ class KpufitError(Exception):
         what: what went wrong, in one sentence without a full stop.
         where: the file, layer or key it happened in, or "".
         remedy: what the user can do about it, or "".
+
     """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
@@ -57,6 +58,7 @@ class ToolError(KpufitError):
 
     Args:
         log: what the tool printed; ``str()`` shows its last lines.
+
     """
 
     LOG_LINES = 12

@@ -22,6 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         StorageError: the file could not be written (disk full, no permission).
+
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

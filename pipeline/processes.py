@@ -19,6 +19,7 @@ def die_with_parent(parent: int | None = None) -> None:
     Args:
         parent: the process that must be alive. Without it, a process that init or systemd has adopted counts as
             orphaned, but not one that a container started as its first process's child.
+
     """
     if not sys.platform.startswith("linux"):
         return
