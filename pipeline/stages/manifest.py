@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.files import write_json
 from pipeline.recipe import load_recipe, recipe_path
-from pipeline.training.data.load import manifest
+from pipeline.training.data.manifest import manifest
 
 
 def manifest_path(root: Path, name: str) -> Path:
