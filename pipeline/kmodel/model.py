@@ -75,6 +75,9 @@ class Kmodel:
         sizes: the file's bytes by purpose.
         early: v5 only: the 24-byte header of nncase's snapshots of July and August 2021.
         flags: v3: header flags (bit 0: 8-bit weights); v4, v5: as stored.
+        target: v4: header word (0 CPU, 1 K210).
+        reserved: v4: the header's last word, which nncase 0.2 leaves uninitialised.
+        step_flags: v3: each layer's flags word (bit 0: the layer writes general SRAM); () elsewhere.
         trailing: bytes behind the model, kept.
         notes: what a reader found worth saying, one sentence each.
     """
@@ -88,6 +91,9 @@ class Kmodel:
     sizes: Bytes = field(default_factory=Bytes)
     early: bool = False
     flags: int = 0
+    target: int = 1
+    reserved: int = 0
+    step_flags: tuple[int, ...] = ()
     trailing: bytes = b""
     notes: tuple[str, ...] = ()
 
@@ -103,9 +109,13 @@ class Kmodel:
 
     @property
     def kpu_bytes(self) -> int:
-        """The highest byte of feature-map memory that any step touches (from the instructions, not the header)."""
+        """Feature-map memory in use: from the lowest to the highest byte that any step touches.
+
+        From the instructions: v5's header always says 2 MiB. Some compilers fill the memory from its end.
+        """
         ranges = [r for step in self.steps for r in (*step.inputs, *step.outputs)] + list(self.inputs)
-        return max((r.end for r in ranges if r.location is Location.KPU), default=0)
+        kpu = [r for r in ranges if r.location is Location.KPU]
+        return max((r.end for r in kpu), default=0) - min((r.start for r in kpu), default=0)
 
     @property
     def cpu_steps(self) -> tuple[Step, ...]:

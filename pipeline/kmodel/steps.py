@@ -14,6 +14,7 @@ from pipeline.kmodel.convolution import KpuConv
 from pipeline.kmodel.memory import Range
 
 ReduceOp = Literal["mean", "min", "max", "sum"]
+ResizeMode = Literal["bilinear", "nearest"]
 Pair = tuple[int, int]
 UNBOUNDED: tuple[float, float] = (float("-inf"), float("inf"))
 
@@ -69,19 +70,17 @@ class DequantiseV4(_Unary):
 
 @dataclass(frozen=True)
 class DequantiseChannels(_Unary):
-    """v3: ``x = q·scale[c] + bias[c]``; ``count`` elements a channel."""
+    """v3: ``x = q·scale[c] + bias[c]``; ``source.shape`` is (channels, elements a channel)."""
 
-    channels: int
-    count: int
     scale_bias: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class Quantise(_Unary):
-    """v3: ``q = round((x − bias)/scale)``; v5: ``q = round_half_even(x·(1/scale)... + bias)``.
+    """Float to uint8, clamped to 0…255.
 
-    In v5 ``scale`` is the multiplier as stored (1/step) and ``bias`` the zero point; in v3 ``scale`` is the step and
-    ``bias`` the real value of code 0.
+    v3: ``q = round_half_away((x − bias)·(1/scale))``, ``scale`` the step and ``bias`` the real value of code 0.
+    v5: ``q = round_half_even(x·scale + bias)``, ``scale`` the stored multiplier 1/step and ``bias`` the zero point.
     """
 
     scale: float
@@ -132,7 +131,11 @@ class Reduce(_Unary):
 
 @dataclass(frozen=True)
 class ReduceWindow(_Unary):
-    """A float pool: ``op`` over a window of an N×C×H×W map."""
+    """A pool on the CPU: ``op`` over a window of an N×C×H×W map; pairs are (h, w), paddings (before, after) each.
+
+    float32, but v3's QUANTIZED_MAX_POOL2D is uint8. A mean counts the pixels inside the map only. ``activation`` is
+    v3's AVERAGE_POOL2D's, which its runtime ignores (kendryte-standalone-sdk lib/drivers/kpu.c).
+    """
 
     op: ReduceOp
     window: Pair
@@ -141,36 +144,33 @@ class ReduceWindow(_Unary):
     dilation: Pair = (1, 1)
     init: float = 0.0
     clamp: tuple[float, float] = UNBOUNDED
-
-
-@dataclass(frozen=True)
-class QuantisedPool(_Unary):
-    """v3: a uint8 pool in general SRAM; ``op`` "max" or "mean"; window, stride and padding as (h, w)."""
-
-    op: ReduceOp
-    window: Pair
-    stride: Pair
-    padding: Pair
-    activation: int | None = None
+    activation: int = 0
 
 
 @dataclass(frozen=True)
 class Pad(_Unary):
-    """Pad ``source.shape`` by (before, after) an axis, or (before, after, interior) in v5, with ``value``."""
+    """Pad ``source.shape`` by (before, after, interior) an axis with ``value``; negative amounts crop.
 
-    paddings: tuple[tuple[int, ...], ...]
+    ``scalar_type`` is v4's type word, which nncase 0.2 does not set to the value's type (0 also for uint8).
+    """
+
+    paddings: tuple[tuple[int, int, int], ...]
     value: float
-    mode: str = "constant"
+    mode: int = 0
+    scalar_type: int = 0
 
 
 @dataclass(frozen=True)
 class MatMul:
-    """Float ``y = clamp(a·b + bias)``; a is rows × inner, b inner × columns (b may be constant)."""
+    """Float ``y = clamp(a·b + bias)``; a is rows × inner, b inner × columns (b may be constant).
+
+    ``bias`` is float32 bytes (v4) or a range (v5).
+    """
 
     a: Range
     b: Range
     target: Range
-    bias: tuple[float, ...] | Range
+    bias: bytes | Range
     clamp: tuple[float, float] = UNBOUNDED
 
     @property
@@ -228,7 +228,7 @@ class L2Norm(_Unary):
 class Resize(_Unary):
     """Resize the last two axes of N×C×H×W to ``target.shape``."""
 
-    mode: Literal["bilinear", "nearest"]
+    mode: ResizeMode
     align_corners: bool = False
     half_pixel: bool = False
 
@@ -249,15 +249,16 @@ class RemovePadding(_Unary):
 
 @dataclass(frozen=True)
 class Concat:
-    """Concatenate: ``outer`` times, one stretch of ``inner[i]`` bytes of each input in turn.
+    """Concatenate: ``outer`` times, a stretch of ``dims[i]·inner_bytes`` bytes of each input in turn.
 
-    v3 copies the inputs one behind the other (outer = 1).
+    v3 copies the inputs one behind the other (outer 1, inner_bytes 1). ``quantised`` only tells v3's two codes apart.
     """
 
     sources: tuple[Range, ...]
     target: Range
     outer: int
-    inner: tuple[int, ...]
+    inner_bytes: int
+    dims: tuple[int, ...]
     quantised: bool = False
 
     @property
@@ -320,6 +321,8 @@ class Slice(_Unary):
     begin: tuple[int, ...]
     end: tuple[int, ...]
     step: tuple[int, ...]
+    masks: tuple[int, ...] = (0,) * 5
+    """v4: begin, end, ellipsis, new axis, shrink axis; as in TensorFlow's StridedSlice."""
 
 
 @dataclass(frozen=True)
@@ -369,7 +372,7 @@ class Unknown:
 
 Step = (
     KpuConv | Upload | Download | Copy | Dequantise | DequantiseV4 | DequantiseChannels | Quantise | QuantiseV4
-    | Requantise | Lookup | Reduce | ReduceWindow | QuantisedPool | Pad | MatMul | FullyConnected | Flatten | Softmax
+    | Requantise | Lookup | Reduce | ReduceWindow | Pad | MatMul | FullyConnected | Flatten | Softmax
     | Logistic | L2Norm | Resize | AddPadding | RemovePadding | Concat | Binary | Unary | Transpose | Slice | Conv2d
     | Unknown
 )  # fmt: skip
