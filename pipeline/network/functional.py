@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn import functional
 
 from pipeline.network.modules import Add, Concat, Div, MatMul, Mean, Mul, Sub
 
@@ -33,11 +33,11 @@ _SIMPLE: dict[Any, type[nn.Module]] = {
     operator.matmul: MatMul,
     torch.matmul: MatMul,
     torch.relu: nn.ReLU,
-    F.relu: nn.ReLU,
+    functional.relu: nn.ReLU,
     "relu": nn.ReLU,
-    F.relu6: nn.ReLU6,
-    F.silu: nn.SiLU,
-    F.hardswish: nn.Hardswish,
+    functional.relu6: nn.ReLU6,
+    functional.silu: nn.SiLU,
+    functional.hardswish: nn.Hardswish,
     torch.sigmoid: nn.Sigmoid,
     "sigmoid": nn.Sigmoid,
     torch.tanh: nn.Tanh,
@@ -67,7 +67,7 @@ _BUILT: dict[Any, Callable[..., Call]] = {
     torch.cat: _concat,
     torch.mean: _mean,
     "mean": _mean,
-    F.adaptive_avg_pool2d: _adaptive,
+    functional.adaptive_avg_pool2d: _adaptive,
 }
 
 

@@ -61,7 +61,7 @@ def _become(network: fx.GraphModule, node: fx.Node, module: nn.Module, read: fx.
 
 
 def _operands(node: fx.Node) -> list[tuple[fx.Node, fx.Node]]:
-    """The two arguments of a commutative node, in both orders."""
+    """Return the two arguments of a commutative node, in both orders."""
     left, right = node.args
     return [
         (one, other)
@@ -91,7 +91,7 @@ def _gated(network: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _factors(network: fx.GraphModule, node: fx.Node) -> tuple[list[fx.Node], float]:
-    """The factors of a chain of Muls that nothing else reads, and the product of its constant numbers."""
+    """Return the factors of a chain of Muls that nothing else reads, and the product of its constant numbers."""
     pending, factors, scale = [node], [], 1.0
     while pending:
         factor = pending.pop()

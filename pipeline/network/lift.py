@@ -8,14 +8,15 @@ from typing import Any
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 from torch import fx, nn
 
 from pipeline.errors import NetworkError
 from pipeline.network.fuse import fuse
 from pipeline.network.names import INPUT, UniqueNames, layer_name
+from pipeline.network.operation import describe, value_shapes
 from pipeline.network.operators import LIFT
-from pipeline.network.operators.operation import Lifted, Operation, Shape
+from pipeline.network.operators.form import Lifted
 
 _PASSED_THROUGH = ("Identity", "Dropout")
 
@@ -61,8 +62,7 @@ class _Lift:
         self.where = where
         self.onnx = graph
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-        self.shapes = {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
-        self.shapes.update({name: array.shape for name, array in self.constants.items()})
+        self.shapes = value_shapes(graph)
         self.values: dict[str, fx.Node] = {}
         self.names = UniqueNames()
         self.graph = fx.Graph()
@@ -97,16 +97,7 @@ class _Lift:
             return
         name = self.names.take(layer_name(node.name or node.op_type.lower()))
         outputs = [output for output in node.output if output]
-        operation = Operation(
-            op=node.op_type,
-            name=name,
-            attributes={attribute.name: _attribute(attribute) for attribute in node.attribute},
-            constants=tuple(self.constants.get(value) for value in node.input),
-            inputs=tuple(self.shapes.get(value) if value else None for value in node.input),
-            output=self.shapes.get(node.output[0]),
-            outputs=len(outputs),
-        )
-        lifted = LIFT[node.op_type](operation)
+        lifted = LIFT[node.op_type](describe(node, name, self.constants, self.shapes))
         if isinstance(lifted, nn.Module):
             lifted = Lifted(lifted)
         read = [self._value(node.input[index]) for index in lifted.data]
@@ -130,7 +121,7 @@ class _Lift:
         return self.graph.create_node("call_module", name, tuple(read), {}, name=name)
 
     def _value(self, name: str) -> fx.Node:
-        """The node that makes a value; a constant becomes a buffer."""
+        """Return the node that makes a value; a constant becomes a buffer."""
         if name not in self.values:
             if name not in self.constants:
                 raise NetworkError(f"value {name!r} is read but never made", where=self.where)
@@ -140,20 +131,9 @@ class _Lift:
         return self.values[name]
 
 
-def _shape(value: onnx.ValueInfoProto) -> Shape | None:  # type: ignore[name-defined]
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape"):
-        return None
-    return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim)
-
-
-def _constant(node: onnx.NodeProto) -> NDArray[Any]:  # type: ignore[name-defined]
+def _constant(node: onnx.NodeProto) -> NDArray[Any]:
     tensor = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
     if tensor is None:
         raise NetworkError("a Constant without a tensor", where=node.name, remedy="read the file with load_onnx")
-    return numpy_helper.to_array(tensor)
-
-
-def _attribute(attribute: onnx.AttributeProto) -> Any:  # type: ignore[name-defined]
-    value = helper.get_attribute_value(attribute)
-    return value.decode() if isinstance(value, bytes) else value
+    array: NDArray[Any] = numpy_helper.to_array(tensor)
+    return array

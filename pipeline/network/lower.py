@@ -21,7 +21,7 @@ from pipeline.network.contract import InputContract, write_contract
 from pipeline.network.functional import as_module
 from pipeline.network.names import INPUT, UniqueNames, layer_name, output_names
 from pipeline.network.operators import WRITE
-from pipeline.network.operators.operation import Layer, pair
+from pipeline.network.operators.form import Layer, pair
 from pipeline.network.trace import trace
 
 OPSET = 13
@@ -92,7 +92,7 @@ class _Lower:
         return model
 
     def _source(self, node: fx.Node) -> fx.Node:
-        """The node whose value ``node`` has, past layers that are not written."""
+        """Return the node whose value ``node`` has, past layers that are not written."""
         while node.op == "call_module" and isinstance(self.network.get_submodule(str(node.target)), _NOT_WRITTEN):
             node = node.all_input_nodes[0]
         return node
@@ -108,7 +108,7 @@ class _Lower:
             self._constant(name, _attribute(self.network, str(node.target)))
             self.values[node] = name
         elif node.target is operator.getitem and isinstance(node.args[0], fx.Node):
-            self.values[node] = _part(self.values[node.args[0]], int(node.args[1]))
+            self.values[node] = _part(self.values[node.args[0]], node.args[1])
         else:
             self._write_layer(node, wanted)
 
@@ -149,12 +149,13 @@ class _Lower:
         return tuple(_part(name, index) for index in range(len(self.shapes[node])))
 
     def _pads_for_next(self, node: fx.Node, module: nn.Module) -> tuple[int, int, int, int] | None:
-        """Pads (left, right, top, bottom) of a layer that its only reader can do itself: Conv zeros, MaxPool −∞."""
-        value = {nn.ZeroPad2d: 0.0, nn.ConstantPad2d: getattr(module, "value", None)}.get(type(module))  # type: ignore[call-overload]
+        """Return the pads (left, right, top, bottom) that the only reader can do itself: Conv zeros, MaxPool −∞."""
         users = list(node.users)
-        if value is None or len(users) != 1 or users[0].op != "call_module":
+        if type(module) not in (nn.ZeroPad2d, nn.ConstantPad2d) or len(users) != 1 or users[0].op != "call_module":
             return None
-        left, right, top, bottom = (int(side) for side in module.padding)  # type: ignore[union-attr]
+        assert isinstance(module, (nn.ZeroPad2d, nn.ConstantPad2d))
+        value = module.value
+        left, right, top, bottom = (int(side) for side in module.padding)
         if min(left, right, top, bottom) < 0:
             return None
         reader = self.network.get_submodule(str(users[0].target))
@@ -178,7 +179,7 @@ class _Lower:
         self.weights[name] = numpy_helper.from_array(value.detach().cpu().contiguous().numpy(), name)
 
 
-def _part(name: str, index: int) -> str:
+def _part(name: str, index: object) -> str:
     return f"{name}_part_{index}"
 
 
@@ -216,7 +217,7 @@ class _ShapeRecorder(fx.Interpreter):
 
 
 def _shapes(network: fx.GraphModule, image: tuple[int, int, int]) -> dict[fx.Node, Any]:
-    """The shape of every node's value for a batch of one (a list of shapes for a layer of several outputs).
+    """Return the shape of every node's value for a batch of one (a list of shapes for a layer of several outputs).
 
     Raises:
         NetworkError: the network does not run on ``image``; names the layer.

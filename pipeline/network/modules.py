@@ -7,6 +7,7 @@ of these has weights; constant operands are buffers of the ``GraphModule``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class MatMul(nn.Module):
 class Pointwise(nn.Module):
     """A function of one number, applied to each: one of ``Pointwise.FUNCTIONS`` (their names are ONNX's)."""
 
-    FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    FUNCTIONS: ClassVar[dict[str, Callable[[Tensor], Tensor]]] = {
         "Abs": torch.abs,
         "Erf": torch.erf,
         "Exp": torch.exp,

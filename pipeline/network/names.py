@@ -22,7 +22,7 @@ _MODULE_ATTRIBUTES = frozenset(dir(nn.Module())) | {"graph", "code", "meta"}
 
 
 def layer_name(text: str) -> str:
-    """Return ``text`` as an identifier that is no attribute of a module; names made by this function stay as they are."""
+    """Return ``text`` as an identifier that is no attribute of a module; a name made so stays as it is."""
     name = _NOT_IN_A_NAME.sub("_", text).strip("_") or "layer"
     if name[0].isdigit():
         name = f"layer_{name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import nn
 
 from pipeline.network.operators import activation, arithmetic, convolution, dense, image, pooling, shape
-from pipeline.network.operators.operation import Lifter, Writer
+from pipeline.network.operators.form import Lifter, Writer
 
 _FAMILIES = (convolution, dense, activation, pooling, arithmetic, shape, image)
 

@@ -13,16 +13,8 @@ import numpy as np
 from torch import nn
 
 from pipeline.network.modules import HardSigmoid, Pointwise
-from pipeline.network.operators.operation import (
-    Layer,
-    Lifter,
-    Operation,
-    Writer,
-    Writing,
-    Written,
-    parameter,
-    write_node,
-)
+from pipeline.network.operation import Operation
+from pipeline.network.operators.form import Layer, Lifter, Writer, Writing, Written, parameter, write_node
 
 
 def lift_clip(operation: Operation) -> nn.Module:
@@ -39,7 +31,7 @@ def lift_clip(operation: Operation) -> nn.Module:
 
 
 def _bound(value: float) -> float:
-    """±the largest float32 is how exporters write "no bound"."""
+    """Return the bound; ± the largest float32 is how exporters write that there is none."""
     return math.copysign(math.inf, value) if abs(value) >= float(np.finfo(np.float32).max) else value
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from pipeline.network.modules import Add, Concat, Div, Mul, Sub
-from pipeline.network.operators.operation import Layer, Lifted, Lifter, Operation, Writer, Written, write_node
+from pipeline.network.operation import Operation
+from pipeline.network.operators.form import Layer, Lifted, Lifter, Writer, Written, write_node
 
 _BINARY: dict[str, type[nn.Module]] = {"Add": Add, "Sub": Sub, "Mul": Mul, "Div": Div}
 

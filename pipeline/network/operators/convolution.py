@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from pipeline.network.operators.operation import Layer, Lifted, Lifter, Operation, Writer, Writing, Written, parameter
+from pipeline.network.operation import Operation
+from pipeline.network.operators.form import Layer, Lifted, Lifter, Writer, Writing, Written, parameter
+from pipeline.network.pads import explicit_pads, transposed_pads
 
 
 def lift_conv(operation: Operation) -> Lifted:
@@ -51,7 +53,7 @@ def lift_conv_transpose(operation: Operation) -> Lifted:
     dilation = _two(operation, "dilations", 1)
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
     extra = _two(operation, "output_padding", 0)
-    top, left, bottom, right = _transposed_pads(operation, kernel, stride, dilation, extra)
+    top, left, bottom, right = transposed_pads(operation, kernel, stride, dilation, extra)
     even = (top, left) == (bottom, right)
     conv = nn.ConvTranspose2d(
         int(weight.shape[0]),
@@ -71,55 +73,6 @@ def lift_conv_transpose(operation: Operation) -> Lifted:
     if even:
         return Lifted(conv)
     return Lifted(conv, after=(("crop", nn.ZeroPad2d((-left, -right, -top, -bottom))),))
-
-
-def explicit_pads(
-    operation: Operation, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Return a window operator's pads as (top, left, bottom, right), ``auto_pad`` resolved.
-
-    SAME: the output has ⌈in / stride⌉ pixels; an odd pad goes to the end (UPPER) or the start (LOWER).
-    """
-    mode = str(operation.attributes.get("auto_pad", "NOTSET"))
-    if mode == "NOTSET":
-        given = [int(pad) for pad in operation.attributes.get("pads", (0, 0, 0, 0))]
-        if len(given) != 4:
-            raise operation.refuse(f"{len(given)} pads for an image, which has 4 sides")
-        return given[0], given[1], given[2], given[3]
-    if mode == "VALID":
-        return 0, 0, 0, 0
-    begin, end = [], []
-    for size, k, s, d in zip(operation.sizes()[1:], kernel, stride, dilation, strict=True):
-        total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
-        small = total // 2
-        begin.append(small if mode == "SAME_UPPER" else total - small)
-        end.append(total - small if mode == "SAME_UPPER" else small)
-    return begin[0], begin[1], end[0], end[1]
-
-
-def _transposed_pads(
-    operation: Operation,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    extra: tuple[int, int],
-) -> tuple[int, int, int, int]:
-    """Pads (top, left, bottom, right) of a ConvTranspose, from ``output_shape`` or ``auto_pad`` where these are set."""
-    mode = str(operation.attributes.get("auto_pad", "NOTSET"))
-    wanted = operation.attributes.get("output_shape")
-    if wanted is None and mode in ("NOTSET", "VALID"):
-        return explicit_pads(operation, kernel, stride, dilation)
-    sizes = operation.sizes()[1:]
-    target = [int(size) for size in wanted[-2:]] if wanted else [n * s for n, s in zip(sizes, stride, strict=True)]
-    begin, end = [], []
-    for size, out, k, s, d, e in zip(sizes, target, kernel, stride, dilation, extra, strict=True):
-        total = s * (size - 1) + e + (k - 1) * d + 1 - out
-        if total < 0:
-            raise operation.refuse(f"an output of {out} pixels is more than its kernel reaches")
-        small = total // 2
-        begin.append(total - small if mode == "SAME_UPPER" else small)
-        end.append(small if mode == "SAME_UPPER" else total - small)
-    return begin[0], begin[1], end[0], end[1]
 
 
 def _two(operation: Operation, attribute: str, default: int) -> tuple[int, int]:
@@ -169,7 +122,7 @@ def write_conv_transpose(conv: nn.ConvTranspose2d, layer: Layer) -> Written:
 
 
 def _written_pads(conv: nn.Conv2d | nn.ConvTranspose2d) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Pads at the start and at the end, PyTorch's words ``same`` and ``valid`` resolved."""
+    """Return the pads at the start and at the end, PyTorch's words ``same`` and ``valid`` resolved."""
     if conv.padding == "valid":
         return (0, 0), (0, 0)
     if conv.padding == "same":  # stride 1; the odd pixel goes to the end

@@ -8,17 +8,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.network.modules import MatMul
-from pipeline.network.operators.operation import (
-    Layer,
-    Lifted,
-    Lifter,
-    Operation,
-    Writer,
-    Writing,
-    Written,
-    parameter,
-    write_node,
-)
+from pipeline.network.operation import Operation
+from pipeline.network.operators.form import Layer, Lifted, Lifter, Writer, Writing, Written, parameter, write_node
 
 
 def lift_gemm(operation: Operation) -> Lifted:

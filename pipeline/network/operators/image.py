@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from pipeline.network.operators.operation import Layer, Lifter, Operation, Writer, Writing, Written, write_node
+from pipeline.network.operation import Operation
+from pipeline.network.operators.form import Layer, Lifter, Writer, Writing, Written, write_node
 
 _HALF_PIXEL = ("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn")
 
@@ -46,18 +47,16 @@ def lift_lrn(operation: Operation) -> nn.Module:
 
 def _write_upsample(upsample: nn.Upsample, layer: Layer) -> Written:
     writing = Writing(layer)
+    scales = [out / size for out, size in zip(layer.output_shape, layer.shape, strict=True)]
+    inputs = [layer.inputs[0], "", writing.weight("scales", np.asarray(scales, np.float32))]
     if upsample.mode == "nearest":
-        scales = [out / size for out, size in zip(layer.output_shape, layer.shape, strict=True)]
-        inputs = [layer.inputs[0], "", writing.weight("scales", np.asarray(scales, np.float32))]
-        place, rounding = "asymmetric", {"nearest_mode": "floor"}
-    elif upsample.mode == "bilinear":
-        place, rounding = ("align_corners" if upsample.align_corners else "half_pixel"), {}
-        scales = [out / size for out, size in zip(layer.output_shape, layer.shape, strict=True)]
-        inputs = [layer.inputs[0], "", writing.weight("scales", np.asarray(scales, np.float32))]
-    else:
-        raise ValueError(f"nn.Upsample with mode={upsample.mode} has no operator in ONNX")
-    mode = "nearest" if upsample.mode == "nearest" else "linear"
-    return writing.last("Resize", inputs, mode=mode, coordinate_transformation_mode=place, **rounding)
+        return writing.last(
+            "Resize", inputs, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        )
+    if upsample.mode == "bilinear":
+        place = "align_corners" if upsample.align_corners else "half_pixel"
+        return writing.last("Resize", inputs, mode="linear", coordinate_transformation_mode=place)
+    raise ValueError(f"nn.Upsample with mode={upsample.mode} has no operator in ONNX")
 
 
 def _write_lrn(norm: nn.LocalResponseNorm, layer: Layer) -> Written:

@@ -7,8 +7,9 @@ import math
 from torch import nn
 
 from pipeline.network.modules import Mean
-from pipeline.network.operators.convolution import explicit_pads
-from pipeline.network.operators.operation import Layer, Lifted, Lifter, Operation, Writer, Written, pair, write_node
+from pipeline.network.operation import Operation
+from pipeline.network.operators.form import Layer, Lifted, Lifter, Writer, Written, pair, write_node
+from pipeline.network.pads import explicit_pads
 
 
 def lift_max_pool(operation: Operation) -> Lifted:

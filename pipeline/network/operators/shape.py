@@ -7,7 +7,8 @@ import math
 from torch import nn
 
 from pipeline.network.modules import Reshape, Slice, Split, Squeeze, Transpose, Unsqueeze
-from pipeline.network.operators.operation import Layer, Lifted, Lifter, Operation, Writer, Writing, Written, write_node
+from pipeline.network.operation import Operation
+from pipeline.network.operators.form import Layer, Lifter, Writer, Writing, Written, write_node
 
 _INT64_MAX = 2**63 - 1
 
@@ -118,11 +119,16 @@ def lift_pad(operation: Operation) -> nn.Module:
         value = operation.optional(2, "value")
         number = 0.0 if value is None or not value.size else float(value.reshape(-1)[0])
         if len(sides) > 4:
-            return nn.ConstantPad3d(tuple(sides), number)
+            return _pad_channels(sides, number)
         return nn.ZeroPad2d(_four(sides)) if number == 0.0 else nn.ConstantPad2d(_four(sides), number)
     if len(sides) > 4 or rank != 4:
         raise operation.refuse(f"mode {mode} beyond height and width")
     return nn.ReflectionPad2d(_four(sides)) if mode == "reflect" else nn.ReplicationPad2d(_four(sides))
+
+
+def _pad_channels(sides: list[int], value: float) -> nn.ConstantPad3d:
+    left, right, top, bottom, front, back = sides
+    return nn.ConstantPad3d((left, right, top, bottom, front, back), value)
 
 
 def _four(sides: list[int]) -> tuple[int, int, int, int]:

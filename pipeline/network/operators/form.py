@@ -1,8 +1,8 @@
-"""What the operators see of an ONNX node when it is lifted, and what they return; the same for writing one back."""
+"""What an operator's two directions return: a node lifted to a layer, a layer written as nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,102 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from pipeline.errors import NetworkError
-
-Shape = tuple[int | None, ...]
-"""A tensor's shape; None where it is not known. Axis 0 is the batch."""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An ONNX node in opset 13 form, ready to be lifted.
-
-    Attributes:
-        op: ONNX's operator, e.g. ``Conv``.
-        name: the layer's name, for messages.
-        attributes: the node's attributes as Python values.
-        constants: the constant value of each input, None for an activation or an input left out.
-        inputs: the shape of each input, None for one left out.
-        output: the shape of the first output, as ONNX's shape inference found it.
-        outputs: how many outputs the node has.
-    """
-
-    op: str
-    name: str
-    attributes: Mapping[str, Any]
-    constants: tuple[NDArray[Any] | None, ...]
-    inputs: tuple[Shape | None, ...]
-    output: Shape | None
-    outputs: int = 1
-
-    def constant(self, index: int) -> NDArray[Any] | None:
-        """Return the value of input ``index`` where it is constant, else None (also where it is left out)."""
-        return self.constants[index] if index < len(self.constants) else None
-
-    def given(self, index: int) -> bool:
-        """Return whether the node has an input ``index``."""
-        return index < len(self.inputs) and self.inputs[index] is not None
-
-    def required(self, index: int, what: str) -> NDArray[Any]:
-        """Return the constant input ``index``.
-
-        Raises:
-            NetworkError: it is computed by the network.
-        """
-        value = self.constant(index)
-        if value is None:
-            raise self.refuse(f"its {what} must be constant")
-        return value
-
-    def optional(self, index: int, what: str) -> NDArray[Any] | None:
-        """Return the constant input ``index``, None where it is left out.
-
-        Raises:
-            NetworkError: it is computed by the network.
-        """
-        return self.required(index, what) if self.given(index) else None
-
-    def shape(self, index: int = 0) -> Shape:
-        """Return the shape of input ``index``, its rank known.
-
-        Raises:
-            NetworkError: shape inference found none.
-        """
-        found = self.inputs[index] if index < len(self.inputs) else None
-        if found is None:
-            raise self.refuse("the shape of its input is not known", remedy="run ONNX's shape inference on the file")
-        return found
-
-    def sizes(self, index: int = 0) -> tuple[int, ...]:
-        """Return the shape of input ``index`` without the batch.
-
-        Raises:
-            NetworkError: a length is not known.
-        """
-        sizes = self.shape(index)[1:]
-        if any(size is None for size in sizes):
-            raise self.refuse("the shape of its input is not fixed", remedy="export the model with fixed image sizes")
-        return tuple(size for size in sizes if size is not None)
-
-    def axis(self, value: int, *, rank: int | None = None, batch: bool = False) -> int:
-        """Return an axis counted from the front.
-
-        Raises:
-            NetworkError: it is the batch, and ``batch`` is false.
-        """
-        count = len(self.shape()) if rank is None else rank
-        axis = int(value) + count if value < 0 else int(value)
-        if not batch and axis == 0:
-            raise self.refuse("it works across the images of a batch")
-        return axis
-
-    def refuse(self, why: str, *, remedy: str = "") -> NetworkError:
-        """Return (not raise) the error for a form of the operator that we do not carry."""
-        return NetworkError(
-            f"this form of {self.op} cannot be carried: {why}",
-            where=self.name,
-            remedy=remedy or "replace the layer in the model, or export the model with another tool",
-        )
+from pipeline.network.operation import Operation
 
 
 @dataclass(frozen=True)

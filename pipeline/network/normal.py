@@ -1,0 +1,297 @@
+"""The normal form of an ONNX network, whichever tool exported it; the function is the same, the writing one.
+
+Opset 13; one input N×C×H×W with N open; only true inputs among the graph's inputs; whatever does not depend on the
+image folded into constants; every pad explicit; no Identity, no Dropout; every node named, no two alike; every shape
+inferred. Layers keep the names that they have in the file.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.errors import NetworkError
+from pipeline.network.constants import fold_constants
+from pipeline.network.operation import Operation, describe, value_shapes
+from pipeline.network.opset import at_least_opset_13, down_to_opset_13
+from pipeline.network.pads import explicit_pads, transposed_pads
+
+_NHWC_TO_NCHW = [0, 3, 1, 2]
+
+
+def normal_form(model: onnx.ModelProto, *, where: str = "") -> onnx.ModelProto:
+    """Return ``model`` in normal form; it is not changed. An already normal model is returned as it is.
+
+    Raises:
+        NetworkError: not one image input, or one without a fixed size; an operator of another vendor, or of an opset
+            that has no form in opset 13; shapes that contradict each other.
+    """
+    model = copy.deepcopy(model)
+    _refuse_vendors(model, where)
+    _drop_weights_from_inputs(model.graph)
+    model = at_least_opset_13(model, where)
+    _input_as_nchw(model.graph)
+    batch = _check_input(model.graph, where)
+    _set_batch(model, 1, batch)
+    model = fold_constants(_infer(model, where), lambda changed: _infer(changed, where))
+    model = down_to_opset_13(model, where)
+    _last_axis_softmax(model.graph)
+    _pass_through(model.graph)
+    _name_nodes(model.graph)
+    model = _infer(model, where)
+    _explicit_pads(model.graph)
+    _open_batch(model.graph)
+    _drop_unused(model.graph)
+    return _infer_open(model)
+
+
+def _refuse_vendors(model: onnx.ModelProto, where: str) -> None:
+    local = {(function.domain, function.name) for function in model.functions}
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) not in local:
+            raise NetworkError(
+                f"operator {node.op_type} of {node.domain} is not of ONNX itself",
+                where=f"{where}: {node.name or node.output[0]}",
+                remedy="export the model without vendor operators, before it is optimised or quantised for a runtime",
+            )
+    if model.functions:
+        inlined = onnx.inliner.inline_local_functions(model)
+        model.CopyFrom(inlined)
+
+
+def _drop_weights_from_inputs(graph: onnx.GraphProto) -> None:
+    weights = {tensor.name for tensor in graph.initializer}
+    kept = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(kept)
+
+
+def _input_as_nchw(graph: onnx.GraphProto) -> None:
+    """Take an N×H×W×C input, which TensorFlow's exporters transpose at once, as N×C×H×W."""
+    if len(graph.input) != 1:
+        return
+    image = graph.input[0]
+    readers = [node for node in graph.node if image.name in node.input]
+    dims = image.type.tensor_type.shape.dim
+    if len(dims) != 4 or not readers or image.name in {value.name for value in graph.output}:
+        return
+    for node in readers:
+        order = [list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"]
+        if node.op_type != "Transpose" or order != [_NHWC_TO_NCHW]:
+            return
+    turned = [copy.deepcopy(dims[axis]) for axis in _NHWC_TO_NCHW]
+    del dims[:]
+    dims.extend(turned)
+    for node in readers:
+        node.op_type = "Identity"
+        del node.attribute[:]
+
+
+def _check_input(graph: onnx.GraphProto, where: str) -> int | None:
+    """Return the batch that the file is fixed to, None where it is open."""
+    if len(graph.input) != 1:
+        listed = ", ".join(value.name for value in graph.input) or "none"
+        raise NetworkError(
+            f"{len(graph.input)} inputs ({listed}) instead of one image",
+            where=where,
+            remedy="export the part of the model that takes the image alone",
+        )
+    image = graph.input[0]
+    kind = image.type.tensor_type
+    if kind.elem_type != TensorProto.FLOAT:
+        raise NetworkError(
+            f"input {image.name!r} is {TensorProto.DataType.Name(kind.elem_type).lower()} instead of float32",
+            where=where,
+            remedy="export the float32 model, before quantisation or conversion to half precision",
+        )
+    dims = list(kind.shape.dim)
+    if len(dims) != 4 or any(dim.dim_value < 1 for dim in dims[1:]):
+        shown = " × ".join(str(dim.dim_value) if dim.dim_value else dim.dim_param or "?" for dim in dims) or "unknown"
+        raise NetworkError(
+            f"input {image.name!r} has shape {shown} instead of N × channels × height × width, all but N fixed",
+            where=where,
+            remedy="export the model with a fixed image size (only the batch may be dynamic)",
+        )
+    return dims[0].dim_value or None
+
+
+def _set_batch(model: onnx.ModelProto, batch: int, given: int | None) -> None:
+    """Fix the batch and forget all shapes that were inferred for another one."""
+    graph = model.graph
+    graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    del graph.value_info[:]
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
+    if given is None or given == batch:
+        return
+    targets = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+    for tensor in graph.initializer:
+        if tensor.name in targets:
+            values = numpy_helper.to_array(tensor).copy()
+            if values.size and values[0] == given:
+                values[0] = batch
+                tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise NetworkError(
+            f"its shapes contradict each other ({lines[-1] if lines else 'no reason given'})",
+            where=where,
+            remedy="export the model again; onnx.checker.check_model(path, full_check=True) shows the layer",
+        ) from error
+
+
+def _pass_through(graph: onnx.GraphProto) -> None:
+    """Take out Identity, Dropout and casts of float32 to float32, but for those that make an output."""
+    outputs = {value.name for value in graph.output}
+    source: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        node.input[:] = [source.get(name, name) for name in node.input]
+        to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), None)
+        nothing = node.op_type in ("Identity", "Dropout") or (node.op_type == "Cast" and to == TensorProto.FLOAT)
+        if nothing and node.output[0] not in outputs:
+            source[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _last_axis_softmax(graph: onnx.GraphProto) -> None:
+    """Take out the Flatten and Reshape that ONNX's converter puts around an old Softmax along the last axis."""
+    shapes = value_shapes(graph)
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for flatten in [node for node in graph.node if node.op_type == "Flatten"]:
+        given = shapes.get(flatten.input[0])
+        axis = next((attribute.i for attribute in flatten.attribute if attribute.name == "axis"), 1)
+        following = readers.get(flatten.output[0], [])
+        if given is None or axis != len(given) - 1 or len(following) != 1:
+            continue
+        softmax = following[0]
+        last = readers.get(softmax.output[0], [])
+        if softmax.op_type not in ("Softmax", "LogSoftmax") or len(last) != 1 or last[0].op_type != "Reshape":
+            continue
+        if shapes.get(last[0].output[0]) == given:
+            softmax.input[0], softmax.output[0] = flatten.input[0], last[0].output[0]
+            graph.node.remove(flatten)
+            graph.node.remove(last[0])
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Name nodes without a name by operator and number, as PyTorch's exporter did: ``Conv_0``."""
+    counts: dict[str, int] = {}
+    taken: set[str] = set()
+    for node in graph.node:
+        name = node.name
+        while not name or name in taken:
+            number = counts.get(node.op_type, 0)
+            counts[node.op_type] = number + 1
+            name = f"{node.op_type}_{number}"
+        taken.add(name)
+        node.name = name
+
+
+def _explicit_pads(graph: onnx.GraphProto) -> None:
+    """Write ``auto_pad`` and a ConvTranspose's ``output_shape`` as pads."""
+    shapes = value_shapes(graph)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    resolve: dict[str, Callable[..., tuple[int, int, int, int]]] = {
+        "Conv": explicit_pads,
+        "MaxPool": explicit_pads,
+        "AveragePool": explicit_pads,
+        "ConvTranspose": transposed_pads,
+    }
+    for node in graph.node:
+        automatic = {a.name for a in node.attribute} & {"auto_pad", "output_shape"}
+        if node.op_type not in resolve or not automatic:
+            continue
+        operation = describe(node, node.name, constants, shapes)
+        window = _window(operation)
+        if window is None:
+            continue
+        if node.op_type == "ConvTranspose":
+            extra = operation.attributes.get("output_padding", (0, 0))
+            pads = transposed_pads(operation, *window, (int(extra[0]), int(extra[1])))
+        else:
+            pads = explicit_pads(operation, *window)
+        kept = [a for a in node.attribute if a.name not in ("auto_pad", "output_shape", "pads")]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute("pads", list(pads))])
+
+
+def _window(operation: Operation) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None:
+    """Return kernel, stride and dilation; None where the window is not over height and width."""
+    weight = operation.constant(1)
+    kernel = operation.attributes.get("kernel_shape", weight.shape[2:] if weight is not None else ())
+    values = [kernel, operation.attributes.get("strides", (1, 1)), operation.attributes.get("dilations", (1, 1))]
+    if any(len(value) != 2 for value in values):
+        return None
+    first, second, third = ((int(value[0]), int(value[1])) for value in values)
+    return first, second, third
+
+
+def _open_batch(graph: onnx.GraphProto) -> None:
+    """Give the batch back its freedom: in the input's shape and in the constants that repeat it."""
+    shapes = value_shapes(graph)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
+        if not before or not after or before[0] != 1 or after[0] != 1 or None in after or None in before:
+            continue
+        if node.op_type == "Reshape" and node.input[1] in weights:
+            given = numpy_helper.to_array(weights[node.input[1]])
+            if given.size and given[0] == 0 and (given[1:] > 0).all():
+                continue
+            target = np.asarray([0, *after[1:]], np.int64)
+            node.input[1] = _constant(graph, f"{node.name}.shape", target)
+            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        elif node.op_type == "Resize" and len(node.input) > 3 and node.input[3] and len(before) == len(after):
+            scales = np.asarray([int(b or 1) / int(a or 1) for a, b in zip(before, after, strict=True)], np.float32)
+            if [int(np.floor(s * int(a or 1))) for s, a in zip(scales, before, strict=True)] == list(after):
+                roi = node.input[1]
+                node.input[:] = [node.input[0], roi, _constant(graph, f"{node.name}.scales", scales)]
+    graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    del graph.value_info[:]
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
+
+
+def _constant(graph: onnx.GraphProto, name: str, value: np.ndarray) -> str:  # type: ignore[type-arg]
+    taken = {tensor.name for tensor in graph.initializer}
+    while name in taken:
+        name += "_"
+    graph.initializer.append(numpy_helper.from_array(value, name))
+    return name
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Drop nodes that no output depends on, and weights that nothing reads."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            kept.append(node)
+            needed.update(name for name in node.input if name)
+    nodes = kept[::-1]
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(weights)
+
+
+def _infer_open(model: onnx.ModelProto) -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)

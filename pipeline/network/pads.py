@@ -1,0 +1,54 @@
+"""Pads of convolutions and pools, in numbers, however the exporter wrote them."""
+
+from __future__ import annotations
+
+from pipeline.network.operation import Operation
+
+
+def explicit_pads(
+    operation: Operation, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return a window operator's pads as (top, left, bottom, right), ``auto_pad`` resolved.
+
+    SAME: the output has ⌈in / stride⌉ pixels; an odd pad goes to the end (UPPER) or the start (LOWER).
+    """
+    mode = str(operation.attributes.get("auto_pad", "NOTSET"))
+    if mode == "NOTSET":
+        given = [int(pad) for pad in operation.attributes.get("pads", (0, 0, 0, 0))]
+        if len(given) != 4:
+            raise operation.refuse(f"{len(given)} pads for an image, which has 4 sides")
+        return given[0], given[1], given[2], given[3]
+    if mode == "VALID":
+        return 0, 0, 0, 0
+    begin, end = [], []
+    for size, k, s, d in zip(operation.sizes()[1:], kernel, stride, dilation, strict=True):
+        total = max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+        small = total // 2
+        begin.append(small if mode == "SAME_UPPER" else total - small)
+        end.append(total - small if mode == "SAME_UPPER" else small)
+    return begin[0], begin[1], end[0], end[1]
+
+
+def transposed_pads(
+    operation: Operation,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    extra: tuple[int, int],
+) -> tuple[int, int, int, int]:
+    """Return the pads of a ConvTranspose as (top, left, bottom, right), ``output_shape`` and ``auto_pad`` resolved."""
+    mode = str(operation.attributes.get("auto_pad", "NOTSET"))
+    wanted = operation.attributes.get("output_shape")
+    if wanted is None and mode in ("NOTSET", "VALID"):
+        return explicit_pads(operation, kernel, stride, dilation)
+    sizes = operation.sizes()[1:]
+    target = [int(size) for size in wanted[-2:]] if wanted else [n * s for n, s in zip(sizes, stride, strict=True)]
+    begin, end = [], []
+    for size, out, k, s, d, e in zip(sizes, target, kernel, stride, dilation, extra, strict=True):
+        total = s * (size - 1) + e + (k - 1) * d + 1 - out
+        if total < 0:
+            raise operation.refuse(f"an output of {out} pixels is more than its kernel reaches")
+        small = total // 2
+        begin.append(total - small if mode == "SAME_UPPER" else small)
+        end.append(small if mode == "SAME_UPPER" else total - small)
+    return begin[0], begin[1], end[0], end[1]
