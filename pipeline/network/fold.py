@@ -65,6 +65,6 @@ def _along_outputs(scale: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Lin
         return scale.reshape(-1, 1)
     if isinstance(layer, nn.Conv2d):
         return scale.reshape(-1, 1, 1, 1)
-    # A transposed convolution's weights are inputs × outputs/groups × k × k: group g makes the g-th part of the outputs.
+    # Inputs × outputs/groups × k × k: group g makes the g-th part of the outputs.
     inputs = layer.in_channels // layer.groups
     return scale.reshape(layer.groups, 1, -1).expand(-1, inputs, -1).reshape(layer.in_channels, -1, 1, 1)
