@@ -80,7 +80,7 @@ def _v5_bytes(program: Program) -> int:
     size = _align(size + V5_SECTION_HEADER, V5_ALIGNMENT) + _v5_constants(functions)
     size = _align(size + V5_SECTION_HEADER, V5_ALIGNMENT)
     for function in functions:
-        copies = sum(2 * V5_COPY for conv in function.convs if conv.crops)
+        copies = V5_COPY * sum(conv.copies for conv in function.convs)
         size += V5_TRANSFER * (1 + len(function.outputs)) + V5_CONV * len(function.convs) + copies
     return _align(size, 8)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.kpu import limits
 from pipeline.kpu.layers import WITHOUT_WORK, Layer, Network
-from pipeline.kpu.program import GEMM_SIDE, KpuConv, Node, Program, Value, schedule
+from pipeline.kpu.limits import MIN_SIDE
+from pipeline.kpu.program import KpuConv, Node, Program, Value, schedule
 from pipeline.kpu.shapes import Shape
 
 TEXT_BYTES = {
@@ -45,6 +46,7 @@ class _Lowering:
     alias: dict[str, str] = field(default_factory=dict)
     readers: dict[str, list[Layer]] = field(default_factory=dict)
     merged: set[str] = field(default_factory=set)
+    views: set[str] = field(default_factory=set)
 
 
 def lower(network: Network, *, float_output: bool = True, float_head: bool = False) -> Program:
@@ -74,7 +76,7 @@ def lower(network: Network, *, float_output: bool = True, float_head: bool = Fal
 
 
 def runs_on_kpu(layer: Layer) -> bool:
-    """Whether nncase 1.9 puts a convolution on the KPU (padding that the KPU lacks is added by the CPU)."""
+    """Whether nncase 1.9 puts a convolution on the KPU (what the KPU lacks of padding or of a 4×4 map, the CPU adds)."""
     if layer.op != "Conv" or len(layer.in_shape) != 4:
         return False
     _, channels, height, width = layer.in_shape
@@ -88,9 +90,8 @@ def runs_on_kpu(layer: Layer) -> bool:
         and layer.dilation == (1, 1)
         and (layer.groups == 1 or depthwise)
         and max(channels, out_channels) <= limits.MAX_CHANNELS
-        and limits.MIN_SIDE <= height <= limits.MAX_HEIGHT
-        and limits.MIN_SIDE <= width <= limits.MAX_WIDTH
-        and min(layer.shape[2:]) >= limits.MIN_SIDE
+        and height <= limits.MAX_HEIGHT
+        and width <= limits.MAX_WIDTH
     )
 
 
@@ -135,28 +136,26 @@ def _lower_conv(low: _Lowering, layer: Layer) -> None:
         source = _float(low, layer.inputs[0])
         _cpu(low, "conv2d", layer, (source,), constants=(4 * layer.weights, 4 * out_channels))
         return
-    depthwise = is_depthwise(layer)
+    depthwise, stride = is_depthwise(layer), layer.stride[0]
     source, crop = _padded(low, layer)
     conv = KpuConv(channels, out_channels, layer.kernel[0], depthwise)
-    stride = layer.stride[0]
+    full = (1, out_channels, *low.values[source].shape[2:])
+    small = min(layer.shape[2:]) < MIN_SIDE
     follower = _only_reader(low, layer.output)
-    if depthwise and stride == 2:
-        full = (1, out_channels, *low.values[source].shape[2:])
-        if follower is not None and _takes_slice(follower) and not crop:
-            whole = _kpu(low, layer, source, conv, f"{layer.output}:full", full)
-            low.merged.add(follower.output)
-            _kpu(low, follower, whole, KpuConv(follower.in_shape[1], follower.shape[1], 1, False))
-            return
-        crop = True
+    if not crop and follower is not None and not small and depthwise and stride == 2 and _takes_slice(follower):
         whole = _kpu(low, layer, source, conv, f"{layer.output}:full", full)
-    elif crop:
-        whole = _kpu(low, layer, source, conv, f"{layer.output}:full", (1, out_channels, *low.values[source].shape[2:]))
-    elif follower is not None and not depthwise and stride == 1 and _pool_fuses(follower):
+        low.merged.add(follower.output)
+        _kpu(low, follower, whole, KpuConv(follower.in_shape[1], follower.shape[1], 1, False))
+    elif crop or (stride == 2 and (depthwise or small)):
+        whole = _kpu(low, layer, source, conv, f"{layer.output}:full", full)
+        _cpu(low, "slice", layer, (_float(low, whole),))
+    elif follower is not None and not depthwise and stride == 1 and full == layer.shape and _pool_fuses(follower):
         low.merged.add(follower.output)
         _kpu(low, replace(layer, output=follower.output, shape=follower.shape), source, conv)
-        return
-    if crop:
-        _cpu(low, "slice", layer, (_float(low, whole),))
+    elif small:
+        whole = _float(low, _kpu(low, layer, source, conv, f"{layer.output}:full", full))
+        low.views.add(whole)
+        low.alias[layer.output] = whole
     else:
         _kpu(low, layer, source, conv)
 
@@ -176,6 +175,9 @@ def _padded(low: _Lowering, layer: Layer) -> tuple[str, bool]:
     crop = any(pad < own for pad in layer.pads)
     if crop and layer.stride[0] == 2:
         missing = [2 if i < 2 else pad for i, pad in enumerate(missing)]
+    for axis in (0, 1):
+        side = layer.in_shape[2 + axis] + missing[axis] + missing[axis + 2]
+        missing[axis + 2] += max(0, MIN_SIDE - side)
     if not any(missing):
         return _quantised(low, layer.inputs[0]), crop
     _, channels, height, width = layer.in_shape
@@ -195,22 +197,19 @@ def _lower_product(low: _Lowering, layer: Layer) -> None:
     value = low.values[_name(low, tensor)]
     if value.item_bytes == 1 and len(value.shape) == 4 and value.shape[2:] != (1, 1):
         tensor = _cpu(low, "transpose", layer, (_name(low, tensor),), f"{layer.output}:nhwc", value.shape, item_bytes=1)
-    wide, map_shape = (1, inputs, GEMM_SIDE, GEMM_SIDE), (1, outputs, GEMM_SIDE, GEMM_SIDE)
+    wide, map_shape = (1, inputs, MIN_SIDE, MIN_SIDE), (1, outputs, MIN_SIDE, MIN_SIDE)
     padded = _cpu(low, "pad", layer, (_float(low, tensor),), f"{layer.output}:padded", wide)
     if max(inputs, outputs) > limits.MAX_CHANNELS:
         result = _cpu(low, "conv2d", layer, (padded,), f"{layer.output}:map", map_shape, constants=weights)
     else:
         conv = KpuConv(inputs, outputs, 1, False)
         result = _kpu(low, layer, _quantised(low, padded), conv, f"{layer.output}:map", map_shape)
-        if layer.activation and layer.op != "Conv":
-            _crop_in_function(low, result, layer.output + ":linear", layer.shape)
+        if layer.activation:
+            _crop_in_function(low, result, layer.output + ":linear", layer.shape, 2)
             table = (f"{layer.output}:linear",)
             _cpu(low, "lut1d", layer, table, constants=(LUT_BYTES,), item_bytes=1)
             return
         result = _float(low, result)
-    if layer.op == "Conv":
-        _cpu(low, "copy", layer, (result,), text=_copy_text(4))
-        return
     cropped = _cpu(low, "copy", layer, (result,), f"{layer.output}:cropped", (1, outputs, 1, 1), text=_copy_text(4))
     if layer.output in low.network.outputs:
         _cpu(low, "copy", layer, (cropped,), text=_copy_text(2))
@@ -218,10 +217,10 @@ def _lower_product(low: _Lowering, layer: Layer) -> None:
         low.alias[layer.output] = cropped
 
 
-def _crop_in_function(low: _Lowering, mapped: str, output: str, shape: Shape) -> None:
-    """Let the function that ends in ``mapped`` crop its 4×4 map and give ``output``."""
+def _crop_in_function(low: _Lowering, mapped: str, output: str, shape: Shape, copies: int) -> None:
+    """Let the function that ends in ``mapped`` crop its padded map by copies and give ``output``."""
     node = low.nodes.pop(mapped)
-    low.nodes[output] = replace(node, output=output, crops=True)
+    low.nodes[output] = replace(node, output=output, copies=copies)
     low.values[output] = Value(shape, 1)
     del low.values[mapped]
 
@@ -236,7 +235,7 @@ def _concat(low: _Lowering, layer: Layer, shape: Shape) -> str:
         if value.item_bytes == 1:
             name = _float(low, name)
             value = low.values[name]
-        if value.within or name not in low.nodes:
+        if value.within or name in low.views or name not in low.nodes:
             part = _cpu(low, "copy", layer, (name,), f"{joined}:{index}", value.shape, text=_copy_text(4))
         else:
             part = name
@@ -247,6 +246,12 @@ def _concat(low: _Lowering, layer: Layer, shape: Shape) -> str:
 def _final(low: _Lowering, tensor: str, as_float: bool) -> str:
     """Return the value that leaves the program for a tensor."""
     name = _name(low, tensor)
+    if name in low.views:
+        shape = low.network.shapes[tensor]
+        low.nodes[tensor] = Node("copy", low.nodes[name].layer, (name,), tensor, text_bytes=_copy_text(len(shape)))
+        low.values[tensor] = Value(shape, 4)
+        del low.alias[tensor]
+        name = tensor
     if as_float:
         return _float(low, name)
     chain: list[Node] = []
@@ -257,9 +262,9 @@ def _final(low: _Lowering, tensor: str, as_float: bool) -> str:
     if len(chain) < 2 or low.nodes[source].kind != "kpu":
         return _quantised(low, name)
     shape = low.values[name].shape
-    for node in chain:  # a product whose result stays uint8: the function itself crops its 4×4 map
+    for node in chain:  # a map padded to 4×4 whose values stay uint8: the function itself crops it
         del low.nodes[node.output]
-    _crop_in_function(low, source, name, shape)
+    _crop_in_function(low, source, name, shape, len(chain) - 1)
     return name
 
 
@@ -339,7 +344,6 @@ def _pool_fuses(layer: Layer) -> bool:
         and layer.stride[0] == layer.stride[1]
         and (layer.kernel[0], layer.stride[0]) in limits.POOLS
         and not any(layer.pads)
-        and min(layer.shape[2:]) >= limits.MIN_SIDE
     )
 
 
@@ -350,14 +354,12 @@ def _sums_on_kpu(layer: Layer) -> bool:
         and len(layer.shape) == 4
         and layer.in_shape == layer.shape
         and 2 * layer.shape[1] <= limits.MAX_CHANNELS
-        and min(layer.shape[2:]) >= limits.MIN_SIDE
+        and min(layer.shape[2:]) >= MIN_SIDE
     )
 
 
 def _is_product(layer: Layer) -> bool:
-    """Whether a layer multiplies a vector by a matrix: fully connected, or a 1×1 convolution on one pixel."""
-    if layer.op == "Conv":
-        return layer.in_shape[2:] == (1, 1) == layer.kernel and layer.groups == 1
+    """Whether a layer is fully connected: a vector times a matrix."""
     return layer.op in ("Gemm", "MatMul") and layer.weights > 0 and len(layer.shape) == 2
 
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 from pipeline.kpu.allocation import Buffer, peak
 from pipeline.kpu.feature_map import map_bytes
+from pipeline.kpu.limits import MIN_SIDE
 from pipeline.kpu.shapes import Shape
 
 CONSTANT_ALIGNMENT = 8
-
-GEMM_SIDE = 4
-"""nncase runs a fully connected layer as a 1×1 convolution on a zero-padded 4×4 map."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Node:
         conv: of kind "kpu".
         constants: bytes of each constant that a CPU operator carries.
         text_bytes: of its code in the stackvm module.
-        crops: for "kpu": whether the function crops and reshapes the 4×4 map itself (a quantised Gemm).
+        copies: for "kpu": how many copies the function makes itself to crop and reshape a map padded to 4×4.
     """
 
     kind: str
@@ -77,7 +75,7 @@ class Node:
     conv: KpuConv | None = None
     constants: tuple[int, ...] = ()
     text_bytes: int = 0
-    crops: bool = False
+    copies: int = 0
 
 
 @dataclass(frozen=True)
@@ -185,10 +183,10 @@ def kpu_bytes(program: Program, function: Function) -> int:
 
 
 def kpu_map_bytes(value: Value) -> int:
-    """Return the bytes of a uint8 value as a feature map in the KPU's memory; of a vector, as the 4×4 map of a Gemm."""
+    """Return the bytes of a uint8 value as a feature map in the KPU's memory; what is smaller lies in a 4×4 map."""
     _, channels, *sides = value.shape
-    height, width = sides if len(sides) == 2 else (GEMM_SIDE, GEMM_SIDE)
-    return map_bytes(channels, height, width)
+    height, width = sides if len(sides) == 2 else (1, 1)
+    return map_bytes(channels, max(height, MIN_SIDE), max(width, MIN_SIDE))
 
 
 def _holder(program: Program, name: str) -> str:
