@@ -13,6 +13,8 @@ from typing import Any
 
 from pipeline.errors import StorageError
 
+_PARTIAL = ".partial-"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -26,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL, suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise _storage_error(path, error) from error
@@ -41,6 +43,12 @@ def replacing(path: Path) -> Iterator[Path]:
         raise _storage_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what killed writers left in ``folder``; nobody else may be writing there."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline.errors import EXIT_ERROR, KpufitError
+from pipeline.files import remove_partial
 from pipeline.processes import die_with_parent
 from pipeline.stages.layout import STAGES, open_run
 from pipeline.stages.lock import recipe_lock
@@ -27,6 +28,8 @@ def main(arguments: list[str]) -> int:
     try:
         run = open_run(Path.cwd(), name)
         with recipe_lock(run.root, run.name):
+            for folder in (run.report_page.parent / stage, run.report_page.parent):
+                remove_partial(folder)
             code: int = import_module(f"pipeline.stages.{stage}").run(run)
             return code
     except KpufitError as error:
