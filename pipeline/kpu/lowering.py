@@ -1,8 +1,9 @@
 """From a network's layers to the program that nncase 1.9 makes of them for the K210.
 
-What runs where, and which operators appear between, was read from kmodels that nncase 1.9.0.20230322 compiled from float
-TFLite; the code size of a CPU operator follows from its stackvm encoding (nncase v1.9.0, src/codegen/stackvm): a pushed
-integer or float is 5 bytes, a buffer address 7, a shape of rank r 5·r + 3, a tensor operator 3 and its immediate operands.
+What runs where, and which operators appear between, was read from kmodels that nncase 1.9.0.20230322 compiled from
+float TFLite; the code size of a CPU operator follows from its stackvm encoding (nncase v1.9.0, src/codegen/stackvm): a
+pushed integer or float is 5 bytes, a buffer address 7, a shape of rank r 5·r + 3, a tensor operator 3 and its immediate
+operands.
 """
 
 from __future__ import annotations
@@ -13,6 +14,15 @@ from dataclasses import dataclass, field, replace
 from pipeline.kpu import limits
 from pipeline.kpu.layers import WITHOUT_WORK, Layer, Network
 from pipeline.kpu.limits import MIN_SIDE
+from pipeline.kpu.placement import (
+    is_depthwise,
+    is_global_mean,
+    is_product,
+    pool_fuses,
+    runs_on_kpu,
+    sums_on_kpu,
+    takes_slice,
+)
 from pipeline.kpu.program import KpuConv, Node, Program, Value, schedule
 from pipeline.kpu.shapes import Shape
 
@@ -55,8 +65,8 @@ def lower(network: Network, *, float_output: bool = True, float_head: bool = Fal
     Args:
         network: see ``pipeline.kpu.layers``.
         float_output: whether the outputs leave as float32; else as uint8.
-        float_head: whether fully connected layers run in float on the CPU (kmodels v3 and v4, written by kpufit), not as
-            1×1 convolutions on a 4×4 map (v5, written by nncase).
+        float_head: whether fully connected layers run in float on the CPU (kmodels v3 and v4, written by kpufit), not
+            as 1×1 convolutions on a 4×4 map (v5, written by nncase).
     """
     low = _Lowering(network, float_head)
     low.values[network.input] = Value(network.input_shape, 1)
@@ -75,44 +85,19 @@ def lower(network: Network, *, float_output: bool = True, float_head: bool = Fal
     return schedule(low.nodes, low.values, network.input, tuple(outputs))
 
 
-def runs_on_kpu(layer: Layer) -> bool:
-    """Whether nncase 1.9 puts a convolution on the KPU (what the KPU lacks of padding or of a 4×4 map, the CPU adds)."""
-    if layer.op != "Conv" or len(layer.in_shape) != 4:
-        return False
-    _, channels, height, width = layer.in_shape
-    out_channels = layer.shape[1]
-    depthwise = layer.groups == channels == out_channels and channels > 1
-    return (
-        layer.kernel[0] == layer.kernel[1]
-        and layer.kernel[0] in limits.KERNELS
-        and layer.stride[0] == layer.stride[1]
-        and layer.stride[0] in limits.STRIDES
-        and layer.dilation == (1, 1)
-        and (layer.groups == 1 or depthwise)
-        and max(channels, out_channels) <= limits.MAX_CHANNELS
-        and height <= limits.MAX_HEIGHT
-        and width <= limits.MAX_WIDTH
-    )
-
-
-def is_depthwise(layer: Layer) -> bool:
-    """Whether a convolution has one group a channel."""
-    return layer.groups > 1 and layer.groups == layer.in_shape[1] == layer.shape[1]
-
-
 def _lower_layer(low: _Lowering, layer: Layer) -> None:
     if layer.op in WITHOUT_WORK:
         low.alias[layer.output] = layer.inputs[0]
-    elif _is_product(layer):
+    elif is_product(layer):
         _lower_product(low, layer)
     elif layer.op == "Conv":
         _lower_conv(low, layer)
-    elif layer.op == "Add" and _sums_on_kpu(layer):
+    elif layer.op == "Add" and sums_on_kpu(layer):
         joined = _concat(low, layer, (1, 2 * layer.shape[1], *layer.shape[2:]))
         _kpu(low, layer, _quantised(low, joined), KpuConv(2 * layer.shape[1], layer.shape[1], 1, False))
     elif layer.op == "Concat" and len(layer.shape) == 4:
         low.alias[layer.output] = _concat(low, layer, layer.shape)
-    elif layer.op == "GlobalAveragePool" or _is_global_mean(layer):
+    elif layer.op == "GlobalAveragePool" or is_global_mean(layer):
         rank = 2 if len(layer.shape) == 4 else len(layer.shape)  # TFLite's mean does not keep the dimensions
         text = 14 + 5 + 2 * _shape_text(4) + _shape_text(rank) + _shape_text(2) + 10
         _cpu(low, "reduce", layer, (_float(low, layer.inputs[0]),), text=text)
@@ -142,14 +127,14 @@ def _lower_conv(low: _Lowering, layer: Layer) -> None:
     full = (1, out_channels, *low.values[source].shape[2:])
     small = min(layer.shape[2:]) < MIN_SIDE
     follower = _only_reader(low, layer.output)
-    if not crop and follower is not None and not small and depthwise and stride == 2 and _takes_slice(follower):
+    if not crop and follower is not None and not small and depthwise and stride == 2 and takes_slice(follower):
         whole = _kpu(low, layer, source, conv, f"{layer.output}:full", full)
         low.merged.add(follower.output)
         _kpu(low, follower, whole, KpuConv(follower.in_shape[1], follower.shape[1], 1, False))
     elif crop or (stride == 2 and (depthwise or small)):
         whole = _kpu(low, layer, source, conv, f"{layer.output}:full", full)
         _cpu(low, "slice", layer, (_float(low, whole),))
-    elif follower is not None and not depthwise and stride == 1 and full == layer.shape and _pool_fuses(follower):
+    elif follower is not None and not depthwise and stride == 1 and full == layer.shape and pool_fuses(follower):
         low.merged.add(follower.output)
         _kpu(low, replace(layer, output=follower.output, shape=follower.shape), source, conv)
     elif small:
@@ -329,44 +314,6 @@ def _cpu(
 def _only_reader(low: _Lowering, tensor: str) -> Layer | None:
     readers = low.readers.get(tensor, [])
     return readers[0] if len(readers) == 1 and tensor not in low.network.outputs else None
-
-
-def _takes_slice(layer: Layer) -> bool:
-    """Whether a stride-2 slice moves into this layer: a 1×1 convolution (strided_slice_motion.cpp:32)."""
-    return runs_on_kpu(layer) and layer.kernel == (1, 1) and layer.stride == (1, 1) and layer.groups == 1
-
-
-def _pool_fuses(layer: Layer) -> bool:
-    """Whether a pool becomes part of the convolution before it (kpu_utils.h:57)."""
-    return (
-        layer.op in ("MaxPool", "AveragePool")
-        and layer.kernel[0] == layer.kernel[1]
-        and layer.stride[0] == layer.stride[1]
-        and (layer.kernel[0], layer.stride[0]) in limits.POOLS
-        and not any(layer.pads)
-    )
-
-
-def _sums_on_kpu(layer: Layer) -> bool:
-    """Whether a residual sum becomes a concat and a 1×1 convolution."""
-    return (
-        len(layer.inputs) == 2
-        and len(layer.shape) == 4
-        and layer.in_shape == layer.shape
-        and 2 * layer.shape[1] <= limits.MAX_CHANNELS
-        and min(layer.shape[2:]) >= MIN_SIDE
-    )
-
-
-def _is_product(layer: Layer) -> bool:
-    """Whether a layer is fully connected: a vector times a matrix."""
-    return layer.op in ("Gemm", "MatMul") and layer.weights > 0 and len(layer.shape) == 2
-
-
-def _is_global_mean(layer: Layer) -> bool:
-    if layer.op == "AveragePool":
-        return layer.kernel == layer.in_shape[2:] and not any(layer.pads)
-    return layer.op == "ReduceMean" and layer.shape[:2] == layer.in_shape[:2] and math.prod(layer.shape[2:]) == 1
 
 
 def _shape_text(rank: int) -> int:

@@ -1,7 +1,7 @@
 """Size and memory of a kmodel before there is one: from ONNX alone, without a compiler, in milliseconds.
 
-BatchNorm and activations count as folded, fused pools as part of their convolution, residual sums as a concat on the CPU
-and a 1×1 convolution on the KPU, and what the KPU cannot run as a float operator on the CPU, the way nncase 1.9 does it.
+BatchNorm and activations count as folded, fused pools as part of their convolution, residual sums as a concat on the
+CPU and a 1×1 convolution on the KPU, and what the KPU cannot run as a float operator on the CPU, as nncase 1.9 does it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The program that nncase 1.9 makes of a network: KPU convolutions, CPU operators between them, in running order.
 
-Convolutions that feed each other without a CPU operator between form a *function* of the kmodel's k210 module, called by
-the stackvm module that holds the CPU operators.
+Convolutions that feed each other without a CPU operator between form a *function* of the kmodel's k210 module, which
+the stackvm module calls between its CPU operators.
 """
 
 from __future__ import annotations

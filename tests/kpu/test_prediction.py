@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import onnx
@@ -121,7 +122,7 @@ def test_live_buffers_never_overlap(spans: list[tuple[int, int, int]]) -> None:
     addresses = place(buffers)
     for step in range(21):
         live = sorted((addresses[b.key], b.size) for b in buffers if b.born <= step <= b.dies)
-        assert all(a + size <= b for (a, size), (b, _) in zip(live, live[1:], strict=False))
+        assert all(a + size <= b for (a, size), (b, _) in pairwise(live))
         assert peak(buffers) >= sum(size for _, size in live)
 
 

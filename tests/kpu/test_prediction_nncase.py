@@ -81,8 +81,8 @@ def test_kpu_memory_is_that_of_the_registers(compiled: dict[tuple[str, str], byt
 def kpu_peak(kmodel: bytes) -> int:
     """The highest byte that an upload or a download touches or a convolution writes.
 
-    Every range of an instruction is 12 bytes: place, type, number, start, size (datatypes.h:407-498). Convolutions say in
-    rows of 64 bytes where they write (register 1) and how far (registers 3, 8).
+    Every range of an instruction is 12 bytes: place, type, number, start, size (datatypes.h:407-498). Convolutions say
+    in rows of 64 bytes where they write (register 1) and how far (registers 3, 8).
     """
     peak, at = 0, 0
     text, size = k210_text(kmodel)
