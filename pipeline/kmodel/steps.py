@@ -53,6 +53,11 @@ class Copy(_Unary):
 
 
 @dataclass(frozen=True)
+class Convert(_Unary):
+    """v5: change the element type."""
+
+
+@dataclass(frozen=True)
 class Dequantise(_Unary):
     """v3, v5: ``x = q·scale + bias`` in float32."""
 
@@ -371,7 +376,7 @@ class Unknown:
 
 
 Step = (
-    KpuConv | Upload | Download | Copy | Dequantise | DequantiseV4 | DequantiseChannels | Quantise | QuantiseV4
+    KpuConv | Upload | Download | Copy | Convert | Dequantise | DequantiseV4 | DequantiseChannels | Quantise | QuantiseV4
     | Requantise | Lookup | Reduce | ReduceWindow | Pad | MatMul | FullyConnected | Flatten | Softmax
     | Logistic | L2Norm | Resize | AddPadding | RemovePadding | Concat | Binary | Unary | Transpose | Slice | Conv2d
     | Unknown
