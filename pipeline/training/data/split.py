@@ -68,7 +68,7 @@ def hold_out(labels: NDArray[np.int64], count: int, seed: int, purpose: int, *, 
 def _quotas(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """``count`` shared out in proportion to ``sizes`` by largest remainder; ties to the earlier class."""
     exact = sizes * (count / sizes.sum())
-    quotas = np.floor(exact).astype(np.int64)
+    quotas: Rows = np.floor(exact).astype(np.int64)
     leftover = count - int(quotas.sum())
     quotas[np.argsort(quotas - exact, kind="stable")[:leftover]] += 1
     return quotas
