@@ -151,7 +151,7 @@ def schedule(nodes: dict[str, Node], values: dict[str, Value], source: str, outp
 
 
 def heap_bytes(program: Program) -> int:
-    """Return the bytes of main memory that values need between the steps (the stackvm module's data)."""
+    """Return the bytes of main memory that a program works in: the data of the stackvm module and of the k210 module."""
     born: dict[str, int] = {}
     dies: dict[str, int] = {}
     for index, step in enumerate(program.steps):
@@ -164,11 +164,23 @@ def heap_bytes(program: Program) -> int:
         for name in read:
             dies[_holder(program, name)] = index
     outside = {program.input, *(_holder(program, name) for name in program.outputs)}
-    return peak(
-        Buffer(program.values[name].size, first, dies[name], name)
-        for name, first in born.items()
-        if name not in outside
-    )
+    inside = [(name, first) for name, first in born.items() if name not in outside]
+    between = peak(Buffer(program.values[name].size, first, dies[name], name) for name, first in inside)
+    return between + max((_cropping_bytes(program, function) for function in program.functions), default=0)
+
+
+def _cropping_bytes(program: Program, function: Function) -> int:
+    """Return the bytes in which a function crops its padded map: the map, and every copy but the last."""
+    for node in function.convs:
+        if node.copies:
+            _, channels, *sides = (*program.values[node.output].shape, 1, 1)[:4]
+            whole = channels * max(sides[0], MIN_SIDE) * max(sides[1], MIN_SIDE)
+            return _align8(whole) + _align8(program.values[node.output].size) * (node.copies - 1)
+    return 0
+
+
+def _align8(size: int) -> int:
+    return -(-size // 8) * 8
 
 
 def kpu_bytes(program: Program, function: Function) -> int:

@@ -55,10 +55,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
 
 
 def heap_of(kmodel: bytes) -> int:
-    """The data mempool of the stackvm module, which nncase writes first (model.h:23-110)."""
-    assert kmodel[32:39] == b"stackvm"
-    sizes = {kmodel[at]: struct.unpack_from("<I", kmodel, at + 4)[0] for at in (80, 88)}
-    return sizes[3]
+    """The data mempools (place 3) of the two modules (model.h:23-110)."""
+    total, at = 0, 32
+    for _ in range(struct.unpack_from("<I", kmodel, 20)[0]):
+        size, pools = struct.unpack_from("<II", kmodel, at + 24)
+        places = [(kmodel[at + 48 + 8 * i], struct.unpack_from("<I", kmodel, at + 52 + 8 * i)[0]) for i in range(pools)]
+        total += sum(size for place, size in places if place == 3)
+        at += size
+    return total
 
 
 @pytest.mark.nncase
