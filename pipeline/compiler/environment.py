@@ -10,8 +10,11 @@ from pathlib import Path
 from pipeline.errors import SetupError
 
 VARIABLE = "KPUFIT_NNCASE_PYTHON"
-LOCK = Path("locks/nncase.lock")
 
+#: The repository that kpufit runs from: `make setup` puts both environments there.
+INSTALLATION = Path(__file__).parents[2]
+
+_PYTHON = Path(".venv-nncase/bin/python")
 _REMEDY = "run `make setup`, which makes .venv-nncase with Python 3.10 and nncase"
 _PROBE_TIMEOUT_S = 60
 _PROBE = """
@@ -24,19 +27,21 @@ print(json.dumps({"python": sys.version_info[:2], **versions}))
 def find_nncase(root: Path) -> Path:
     """Return the interpreter that has nncase, after a look that it starts and has the right versions.
 
-    It is ``$KPUFIT_NNCASE_PYTHON``, whose version of nncase is the user's choice, else ``.venv-nncase`` in ``root``,
-    whose version must be that of ``locks/nncase.lock``.
+    It is ``$KPUFIT_NNCASE_PYTHON``, whose version of nncase is the user's choice, else ``.venv-nncase`` in ``root`` or
+    beside kpufit itself, whose version must be that of the ``locks/nncase.lock`` in the same place.
 
     Raises:
         SetupError: it is missing, does not start, or has other versions.
     """
     chosen = os.environ.get(VARIABLE)
-    python = Path(chosen) if chosen else root / ".venv-nncase" / "bin" / "python"
-    version = nncase_version(python)
-    locked = locked_nncase(root)
-    if not chosen and locked is not None and version != locked:
-        raise SetupError(f"has nncase {version}, not {locked}", where=str(python), remedy=_REMEDY)
-    return python
+    if chosen:
+        nncase_version(Path(chosen))
+        return Path(chosen)
+    home = next((folder for folder in (root, INSTALLATION) if (folder / _PYTHON).exists()), root)
+    version, locked = nncase_version(home / _PYTHON), locked_nncase(home)
+    if locked is not None and version != locked:
+        raise SetupError(f"has nncase {version}, not {locked}", where=str(home / _PYTHON), remedy=_REMEDY)
+    return home / _PYTHON
 
 
 def nncase_version(python: Path) -> str:
@@ -64,9 +69,9 @@ def nncase_version(python: Path) -> str:
     return str(found["nncase"])
 
 
-def locked_nncase(root: Path) -> str | None:
-    """Return the version of nncase in the lock file, or None where there is no lock (a project of one's own)."""
-    path = root / LOCK
+def locked_nncase(home: Path) -> str | None:
+    """Return the version of nncase in the lock file of ``home``, or None where there is none."""
+    path = home / "locks" / "nncase.lock"
     if not path.is_file():
         return None
     pins = dict(line.split("==", 1) for line in path.read_text().splitlines() if "==" in line)

@@ -29,10 +29,19 @@ def test_make_setup_installed_what_the_lock_says(monkeypatch: pytest.MonkeyPatch
 
 def test_a_missing_environment_asks_for_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(environment.VARIABLE, raising=False)
+    monkeypatch.setattr(environment, "INSTALLATION", tmp_path / "elsewhere")
     with pytest.raises(SetupError, match="environment is missing") as caught:
         find_nncase(tmp_path)
     assert caught.value.where == str(tmp_path / ".venv-nncase/bin/python")
     assert "make setup" in caught.value.remedy
+
+
+@pytest.mark.nncase
+def test_a_project_of_ones_own_uses_the_environment_beside_kpufit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(environment.VARIABLE, raising=False)
+    assert find_nncase(tmp_path) == ROOT / ".venv-nncase/bin/python"
 
 
 def test_another_version_than_the_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

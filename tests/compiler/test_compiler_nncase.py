@@ -11,7 +11,8 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.compiler import Compiled, compile_network, nncase_simulate
+from pipeline.compiler.compile import Compiled, compile_network
+from pipeline.compiler.simulate import nncase_simulate
 from pipeline.errors import DataError, KmodelError, NetworkError, ToolError
 from pipeline.network.contract import InputContract
 

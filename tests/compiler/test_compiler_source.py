@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from pipeline.compiler import compile_network, nncase_simulate
+from pipeline.compiler.compile import compile_network
+from pipeline.compiler.simulate import nncase_simulate
 from pipeline.compiler.source import checked_onnx, checked_tflite
 from pipeline.errors import DataError, NetworkError, SetupError
 from pipeline.network.contract import InputContract
