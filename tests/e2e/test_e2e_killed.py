@@ -1,4 +1,4 @@
-"""``kill -9`` of ``dvc repro`` in every stage, one after the other: the next run goes on, and ends with the same verdict."""
+"""``kill -9`` of ``dvc repro`` in every stage: the next run goes on, and ends with the same verdict."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.e2e.conftest import BIN, kpufit, make_project
 
 from pipeline.stages.layout import STAGES
 from pipeline.stages.manifest import refresh_manifests
+from tests.e2e.conftest import BIN, kpufit, make_project
 
 pytestmark = pytest.mark.nncase
 

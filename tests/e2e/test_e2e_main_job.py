@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import kpufit, set_recipe
 
 from pipeline.stages.layout import STAGES
+from tests.e2e.conftest import kpufit, make_project, set_recipe
 
 pytestmark = pytest.mark.nncase
 
@@ -104,8 +104,6 @@ def test_a_budget_below_any_pruning_is_rejected_with_remedies(project: Path) -> 
 
 
 def test_same_seed_same_numbers_and_same_tflite_same_kmodel(finished: Path, tmp_path: Path) -> None:
-    from tests.e2e.conftest import make_project
-
     again = make_project(tmp_path / "again")
     assert kpufit(again, "run").returncode == 0
     for stage in ("train", "prune", "replace"):
