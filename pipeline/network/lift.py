@@ -14,11 +14,10 @@ from torch import fx, nn
 from pipeline.errors import NetworkError
 from pipeline.network.fuse import fuse
 from pipeline.network.names import INPUT, UniqueNames, layer_name
-from pipeline.network.operation import describe, value_shapes
+from pipeline.network.operation import describe, passes_through, value_shapes
 from pipeline.network.operators import LIFT
 from pipeline.network.operators.form import Lifted
 
-_PASSED_THROUGH = ("Identity", "Dropout")
 
 
 def to_torch(model: onnx.ModelProto, *, where: str = "") -> fx.GraphModule:
@@ -40,8 +39,9 @@ def to_torch(model: onnx.ModelProto, *, where: str = "") -> fx.GraphModule:
 
 def _refuse_unknown(model: onnx.ModelProto, where: str) -> None:
     unknown: dict[str, list[str]] = {}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type not in LIFT and node.op_type not in (*_PASSED_THROUGH, "Constant"):
+        if node.op_type not in LIFT and node.op_type != "Constant" and not passes_through(node, constants):
             unknown.setdefault(node.op_type, []).append(node.name or node.output[0])
     if unknown:
         listed = "; ".join(
@@ -92,7 +92,7 @@ class _Lift:
             self.constants[node.output[0]] = _constant(node)
             self.shapes[node.output[0]] = self.constants[node.output[0]].shape
             return
-        if node.op_type in _PASSED_THROUGH:
+        if passes_through(node, self.constants):
             self.values[node.output[0]] = self._value(node.input[0])
             return
         name = self.names.take(layer_name(node.name or node.op_type.lower()))

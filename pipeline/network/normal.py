@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import NetworkError
 from pipeline.network.constants import fold_constants
-from pipeline.network.operation import Operation, describe, value_shapes
+from pipeline.network.operation import Operation, describe, passes_through, value_shapes
 from pipeline.network.opset import at_least_opset_13, down_to_opset_13
 from pipeline.network.pads import explicit_pads, transposed_pads
 
@@ -152,12 +152,13 @@ def _infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 def _pass_through(graph: onnx.GraphProto) -> None:
     """Take out Identity, Dropout and casts of float32 to float32, but for those that make an output."""
     outputs = {value.name for value in graph.output}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     source: dict[str, str] = {}
     kept = []
     for node in graph.node:
         node.input[:] = [source.get(name, name) for name in node.input]
         to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), None)
-        nothing = node.op_type in ("Identity", "Dropout") or (node.op_type == "Cast" and to == TensorProto.FLOAT)
+        nothing = passes_through(node, constants) or (node.op_type == "Cast" and to == TensorProto.FLOAT)
         if nothing and node.output[0] not in outputs:
             source[node.output[0]] = node.input[0]
         else:

@@ -120,6 +120,16 @@ def _shape(value: onnx.ValueInfoProto) -> Shape | None:
     return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim)
 
 
+def passes_through(node: onnx.NodeProto, constants: Mapping[str, NDArray[Any]]) -> bool:
+    """Return whether a node's first output is its first input: Identity, and Dropout outside training."""
+    if node.op_type == "Identity":
+        return True
+    if node.op_type != "Dropout" or any(node.output[1:]):
+        return False
+    training = node.input[2] if len(node.input) > 2 else ""
+    return not training or (training in constants and not constants[training].any())
+
+
 def describe(
     node: onnx.NodeProto, name: str, constants: Mapping[str, NDArray[Any]], shapes: Mapping[str, Shape | None]
 ) -> Operation:

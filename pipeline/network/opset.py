@@ -16,7 +16,8 @@ from pipeline.errors import NetworkError
 from pipeline.network.operation import describe
 
 OPSET = 13
-_OLDEST = 7
+_OLDEST = 6
+"""Before it, broadcasting was an attribute; 9 to 18 are promised, the rest converts where ONNX's converter can."""
 
 
 def at_least_opset_13(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
@@ -34,7 +35,7 @@ def at_least_opset_13(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         )
     try:
         converted = version_converter.convert_version(model, OPSET)
-    except (RuntimeError, ValueError, version_converter.ConvertError) as error:
+    except (RuntimeError, ValueError, IndexError, version_converter.ConvertError) as error:
         reason = str(error).strip().splitlines()
         raise NetworkError(
             f"opset {version} cannot be converted to {OPSET} ({reason[0] if reason else 'no reason given'})",

@@ -49,6 +49,6 @@ def transposed_pads(
         if total < 0:
             raise operation.refuse(f"an output of {out} pixels is more than its kernel reaches")
         small = total // 2
-        begin.append(total - small if mode == "SAME_UPPER" else small)
-        end.append(small if mode == "SAME_UPPER" else total - small)
+        begin.append(small if mode == "SAME_UPPER" else total - small)
+        end.append(total - small if mode == "SAME_UPPER" else small)
     return begin[0], begin[1], end[0], end[1]

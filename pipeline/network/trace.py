@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from torch import fx, nn
 
+from pipeline.errors import NetworkError
 from pipeline.network.names import INPUT
 from pipeline.network.operators import WRITE
 
@@ -14,11 +17,24 @@ class _Tracer(fx.Tracer):
 
 
 def trace(network: nn.Module) -> fx.GraphModule:
-    """Return ``network`` (of one input) as a graph; its modules and weights are shared, not copied."""
+    """Return ``network`` (of one input) as a graph; its modules and weights are shared, not copied.
+
+    Raises:
+        NetworkError: its ``forward`` depends on values, which no graph can hold.
+    """
     if isinstance(network, fx.GraphModule):
         return network
+    if type(network) in WRITE:
+        network = nn.Sequential(OrderedDict(layer=network)).train(network.training)
     tracer = _Tracer()
-    graph = tracer.trace(network)
+    try:
+        graph = tracer.trace(network)
+    except (fx.proxy.TraceError, TypeError) as error:
+        raise NetworkError(
+            f"its forward cannot be traced ({str(error).splitlines()[0]})",
+            where=type(network).__name__,
+            remedy="export the network to ONNX and give that file",
+        ) from error
     placeholder = next(node for node in graph.nodes if node.op == "placeholder")
     placeholder.target = INPUT
     traced = fx.GraphModule(tracer.root, graph, class_name="Network")

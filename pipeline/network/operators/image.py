@@ -30,8 +30,10 @@ def lift_resize(operation: Operation) -> nn.Module:
         if not floor and not (whole and place in _HALF_PIXEL and rounding.startswith("round")):
             raise operation.refuse(f"nearest by {factors} with {place}, {rounding}")
         return nn.Upsample(scale_factor=(factors[0], factors[1]), mode="nearest")
-    if mode == "linear" and place in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        size = (int(output[2] or 0), int(output[3] or 0))
+    size = (int(output[2] or 0), int(output[3] or 0))
+    if place == "pytorch_half_pixel" and min(size) > 1:  # they differ for one pixel alone
+        place = "half_pixel"
+    if mode == "linear" and place in ("half_pixel", "align_corners"):
         return nn.Upsample(size=size, mode="bilinear", align_corners=place == "align_corners")
     raise operation.refuse(f"mode {mode} with {place}")
 

@@ -15,7 +15,7 @@ _INT64_MAX = 2**63 - 1
 
 def lift_flatten(operation: Operation) -> nn.Module:
     """Return the ``nn.Flatten`` of everything but the batch."""
-    if operation.axis(operation.attributes.get("axis", 1), batch=True) != 1:
+    if len(operation.shape()) < 2 or operation.axis(operation.attributes.get("axis", 1), batch=True) != 1:
         raise operation.refuse("it does not keep the images of a batch apart")
     return nn.Flatten()
 
