@@ -1,0 +1,325 @@
+"""KPU layers on the CPU, compiled by Numba: int8 dot products with the batch-norm and activation fused behind them.
+
+Maps are uint8 N×H×W×C with the channels padded to a multiple of four (what the padding holds does not matter: its
+weights are 0). A function works through a few images on one thread, without the interpreter's lock; the caller gives
+each thread images of its own, which needs no threading layer and no barrier between layers.
+
+A tile of ``TILE`` pixels × up to 64 output channels goes from sums to codes while it is in the first-level cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+from pipeline.kpu.simulator.plan import FALLING_EVEN, HALF_EVEN, HALF_UP, PRODUCT_LIMIT
+from pipeline.kpu.simulator.vnni import GROUP, LANES, dot_block
+
+BLOCK: Final = 6
+"""Pixels of a block of dot products: 6 × 4 sums, 4 weights and a broadcast fill 29 of 32 registers."""
+TILE: Final = 2 * BLOCK
+WIDE: Final = 4 * LANES
+ROUND: Final = 1.5 * 2.0**52
+"""Adding and subtracting it rounds a float64 below 2⁵¹ to an integer, half to even."""
+
+_BLOCK_1, _BLOCK_2, _BLOCK_3, _BLOCK_4 = (dot_block(BLOCK, vectors) for vectors in (1, 2, 3, 4))
+_PIXEL_1, _PIXEL_2, _PIXEL_3, _PIXEL_4 = (dot_block(1, vectors) for vectors in (1, 2, 3, 4))
+
+
+def _compile(function: Callable[..., Any]) -> Any:
+    """Compile at the first call; keep the machine code beside the module, or in the user's cache, where one is writable."""
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # numba found no writable place
+        return njit(nogil=True, error_model="numpy")(function)
+
+
+@_compile
+def _sums(x, x_step, runs, run_step, groups, w, w_step, acc, pixels, vectors):  # type: ignore[no-untyped-def]
+    """Fill acc[pixels][vectors·16]; ``pixels`` may be any number, whole blocks are fastest."""
+    done = 0
+    while done < pixels:
+        source = x + done * x_step
+        target = acc + done * vectors * 64
+        if pixels - done >= BLOCK:
+            if vectors == 4:
+                _BLOCK_4(source, x_step, runs, run_step, groups, w, w_step, target, 256)
+            elif vectors == 3:
+                _BLOCK_3(source, x_step, runs, run_step, groups, w, w_step, target, 192)
+            elif vectors == 2:
+                _BLOCK_2(source, x_step, runs, run_step, groups, w, w_step, target, 128)
+            else:
+                _BLOCK_1(source, x_step, runs, run_step, groups, w, w_step, target, 64)
+            done += BLOCK
+        else:
+            if vectors == 4:
+                _PIXEL_4(source, x_step, runs, run_step, groups, w, w_step, target, 256)
+            elif vectors == 3:
+                _PIXEL_3(source, x_step, runs, run_step, groups, w, w_step, target, 192)
+            elif vectors == 2:
+                _PIXEL_2(source, x_step, runs, run_step, groups, w, w_step, target, 128)
+            else:
+                _PIXEL_1(source, x_step, runs, run_step, groups, w, w_step, target, 64)
+            done += 1
+
+
+@_compile
+def _activate(acc, factor, addend, first, start, slope, add, rounding, u, y, codes, count):  # type: ignore[no-untyped-def]
+    """Turn ``count`` sums into codes.
+
+    ``factor`` and ``addend`` repeat every len(factor) values; sums up to the next whole multiple of that are read and
+    codes written. nncase's tables for ReLU, ReLU6 and no activation at all leave a constant, a rising line and a few
+    constants: one loop. Any other table takes a loop a piece.
+    """
+    span = len(factor)
+    one_line = 2 <= len(first) <= 6 and rounding[1] == HALF_EVEN
+    for k in range(len(first)):
+        one_line = one_line and (k == 1 or slope[k] == 0.0)
+    if one_line:
+        t2, c2 = (first[2], add[2]) if len(first) > 2 else (math.inf, 0.0)
+        t3, c3 = (first[3], add[3]) if len(first) > 3 else (math.inf, 0.0)
+        t4, c4 = (first[4], add[4]) if len(first) > 4 else (math.inf, 0.0)
+        t5, c5 = (first[5], add[5]) if len(first) > 5 else (math.inf, 0.0)
+        below, least, origin, scale, plus = add[0], first[1], start[1], slope[1], add[1]
+        cap = 255.0 - plus
+        for begin in range(0, count, span):
+            # Slices, not sums of indices: for those Numba checks for negative ones, and nothing vectorises.
+            sums, made = acc[begin : begin + span], codes[begin : begin + span]
+            for c in range(span):
+                v = math.floor(sums[c] * factor[c] + addend[c])
+                code = (min((v - origin) * scale, cap) + ROUND) - ROUND + plus
+                code = code if v >= least else below
+                code = c2 if v >= t2 else code
+                code = c3 if v >= t3 else code
+                code = c4 if v >= t4 else code
+                code = c5 if v >= t5 else code
+                made[c] = np.uint8(np.int32(code))
+        return
+    for begin in range(0, count, span):
+        sums, values = acc[begin : begin + span], u[begin : begin + span]
+        for c in range(span):
+            values[c] = math.floor(sums[c] * factor[c] + addend[c])
+    for i in range(count):
+        y[i] = add[0]
+    for k in range(len(first)):
+        least, origin, scale, plus = first[k], start[k], slope[k], add[k]
+        if scale == 0.0:
+            for i in range(count):
+                y[i] = plus if u[i] >= least else y[i]
+        elif rounding[k] == HALF_EVEN:
+            for i in range(count):
+                product = min((u[i] - origin) * scale, PRODUCT_LIMIT)
+                y[i] = (product + ROUND) - ROUND + plus if u[i] >= least else y[i]
+        elif rounding[k] == HALF_UP:
+            for i in range(count):
+                product = min((u[i] - origin) * scale, PRODUCT_LIMIT)
+                y[i] = math.floor(product + 0.5) + plus if u[i] >= least else y[i]
+        else:
+            for i in range(count):
+                product = max((u[i] - origin) * scale, -PRODUCT_LIMIT)
+                floor = math.floor(product)
+                fraction = product - floor
+                half_counts = rounding[k] != FALLING_EVEN or floor * 0.5 != math.floor(floor * 0.5)
+                carry = fraction > 0.5 or (fraction == 0.5 and half_counts)
+                y[i] = floor - (1.0 if carry else 0.0) + plus if u[i] >= least else y[i]
+    for i in range(count):
+        codes[i] = np.uint8(np.int32(min(max(y[i], 0.0), 255.0)))
+
+
+@_compile
+def _with_border(image, pad_value, padded):  # type: ignore[no-untyped-def]
+    """Copy an H×W×C image into the middle of (H+2)×(W+2)×C and set the border."""
+    height, width, channels = image.shape
+    source = image.reshape(height, width * channels)
+    target = padded.reshape(height + 2, (width + 2) * channels)
+    target[0] = pad_value
+    target[height + 1] = pad_value
+    for row in range(height):
+        line = target[row + 1]
+        line[:channels] = pad_value
+        line[channels:-channels] = source[row]
+        line[-channels:] = pad_value
+
+
+@_compile
+def _repeat(values, span, period):  # type: ignore[no-untyped-def]
+    """Return values[:period] over and over, ``span`` of them."""
+    out = np.empty(span, values.dtype)
+    for i in range(span):
+        out[i] = values[i % period]
+    return out
+
+
+@_compile
+def convolve_tiles(  # type: ignore[no-untyped-def]
+    x, weights, kernel, pad_value, step, skip, factor, addend, first, start, slope, add, rounding, out
+):
+    """Convolve, normalise and activate.
+
+    Args:
+        x: uint8 N×H×W×C, C a multiple of 4.
+        weights: int8 vectors × groups × 16 × 4.
+        kernel: 1 or 3; ``pad_value`` is the code outside the map.
+        step, skip: compute output pixels at rows 0, step, … and columns skip, skip + step, …
+        factor, addend: float64, one an output channel, padded to whole vectors; then the pieces.
+        out: uint8 N×H'×W'×C', filled.
+    """
+    count, height, width, channels = x.shape
+    out_height, out_width, out_channels = out.shape[1:]
+    vectors, all_groups = weights.shape[:2]
+    groups = all_groups // kernel
+    w_step = all_groups * LANES * GROUP
+    acc = np.zeros((TILE + 1) * WIDE, np.int32)
+    u = np.empty((TILE + 1) * WIDE, np.float64)
+    y = np.empty((TILE + 1) * WIDE, np.float64)
+    codes = np.empty((TILE + 1) * WIDE, np.uint8)
+    padded = np.empty((height + 2, width + 2, channels) if kernel == 3 else (1, 1, 1), np.uint8)
+    flat = kernel == 1 and step == 1  # the rows follow each other without a gap
+    rows, row_pixels = (1, height * width) if flat else (out_height, out_width)
+    row_bytes = (width + kernel - 1) * channels
+    for n in range(count):
+        if kernel == 3:
+            _with_border(x[n], pad_value, padded)
+            base = padded.ctypes.data
+        else:
+            base = x[n].ctypes.data
+        target = out[n].reshape(out_height * out_width, out_channels)
+        for vector in range(0, vectors, 4):
+            vectors_here = min(4, vectors - vector)
+            channel = vector * LANES
+            wide = vectors_here * LANES
+            stored = min(wide, out_channels - channel)
+            w = weights.ctypes.data + vector * w_step
+            span = wide * (WIDE // wide)
+            factors, addends = _repeat(factor[channel:], span, wide), _repeat(addend[channel:], span, wide)
+            for row in range(rows):
+                source = base + row * step * row_bytes + skip * channels
+                for tile in range(0, row_pixels, TILE):
+                    pixel, pixels = tile, min(TILE, row_pixels - tile)
+                    if pixels < BLOCK and row_pixels >= BLOCK:
+                        pixel, pixels = row_pixels - BLOCK, BLOCK  # again rather than one by one
+                    _sums(
+                        source + pixel * step * channels, step * channels, kernel, row_bytes, groups, w, w_step,
+                        acc.ctypes.data, pixels, vectors_here,
+                    )  # fmt: skip
+                    _activate(
+                        acc, factors, addends, first, start, slope, add, rounding, u, y, codes, pixels * wide
+                    )  # fmt: skip
+                    place = row * row_pixels + pixel
+                    for p in range(pixels):
+                        target[place + p, channel : channel + stored] = codes[p * wide : p * wide + stored]
+
+
+@_compile
+def convolve_depthwise(  # type: ignore[no-untyped-def]
+    x, weights, kernel, pad_value, step, skip, factor, addend, first, start, slope, add, rounding, out
+):
+    """As ``convolve_tiles``, each channel by itself; weights int8 or int32 9 × C (1×1 kernels: eight rows of 0).
+
+    Pixels and channels of a row are one line of numbers: nine lines, shifted by the kernel's offsets, are multiplied by
+    the weights, repeated along the line, and added.
+    """
+    count, height, width, channels = x.shape
+    out_height, out_width = out.shape[1:3]
+    pixels_a_tile = max(1, TILE * WIDE // channels)
+    size = (pixels_a_tile + WIDE) * channels
+    acc = np.zeros(size, np.int32)
+    u, y = np.empty(size, np.float64), np.empty(size, np.float64)
+    codes = np.empty(size, np.uint8)
+    padded = np.empty((height + 2, width + 2, channels), np.uint8)
+    lines = padded.reshape(-1)
+    line = (width + 2) * channels
+    span = channels * -(-WIDE // channels)
+    factors, addends = _repeat(factor, span, channels), _repeat(addend, span, channels)
+    along = pixels_a_tile * channels
+    w0, w1, w2 = (
+        _repeat(weights[0], along, channels),
+        _repeat(weights[1], along, channels),
+        _repeat(weights[2], along, channels),
+    )
+    w3, w4, w5 = (
+        _repeat(weights[3], along, channels),
+        _repeat(weights[4], along, channels),
+        _repeat(weights[5], along, channels),
+    )
+    w6, w7, w8 = (
+        _repeat(weights[6], along, channels),
+        _repeat(weights[7], along, channels),
+        _repeat(weights[8], along, channels),
+    )
+    for n in range(count):
+        _with_border(x[n], pad_value, padded)
+        for row in range(out_height):
+            for pixel in range(0, width, pixels_a_tile):
+                pixels = min(pixels_a_tile, width - pixel)
+                top = lines[row * step * line + pixel * channels :]
+                x0, x1, x2 = top, top[channels:], top[2 * channels :]
+                x3, x4, x5 = x0[line:], x1[line:], x2[line:]
+                x6, x7, x8 = x3[line:], x4[line:], x5[line:]
+                for i in range(pixels * channels):
+                    acc[i] = (
+                        x0[i] * w0[i] + x1[i] * w1[i] + x2[i] * w2[i]
+                        + x3[i] * w3[i] + x4[i] * w4[i] + x5[i] * w5[i]
+                        + x6[i] * w6[i] + x7[i] * w7[i] + x8[i] * w8[i]
+                    )  # fmt: skip
+                _activate(acc, factors, addends, first, start, slope, add, rounding, u, y, codes, pixels * channels)
+                for p in range(pixels):
+                    column = (pixel + p - skip) // step
+                    if (pixel + p - skip) % step == 0 and column < out_width:
+                        out[n, row, column] = codes[p * channels : (p + 1) * channels]
+
+
+@_compile
+def pool_maximum(x, size, stride, out):  # type: ignore[no-untyped-def]
+    """Maximum over size × size windows; pixels over the edge are left out."""
+    height, width, channels = x.shape[1:]
+    for n in range(out.shape[0]):
+        for row in range(out.shape[1]):
+            for column in range(out.shape[2]):
+                target = out[n, row, column]
+                target[:] = 0
+                for y in range(row * stride, min(row * stride + size, height)):
+                    for z in range(column * stride, min(column * stride + size, width)):
+                        source = x[n, y, z]
+                        for c in range(channels):
+                            target[c] = max(target[c], source[c])
+
+
+@_compile
+def pool_mean(x, size, stride, out):  # type: ignore[no-untyped-def]
+    """Integer mean over size × size windows; pixels over the edge repeat the edge."""
+    height, width, channels = x.shape[1:]
+    total = np.empty(channels, np.uint16)
+    for n in range(out.shape[0]):
+        for row in range(out.shape[1]):
+            for column in range(out.shape[2]):
+                total[:] = 0
+                for y in range(row * stride, row * stride + size):
+                    for z in range(column * stride, column * stride + size):
+                        source = x[n, min(y, height - 1), min(z, width - 1)]
+                        for c in range(channels):
+                            total[c] += source[c]
+                for c in range(channels):
+                    out[n, row, column, c] = np.uint8(total[c] // (size * size))
+
+
+@_compile
+def activate_rows(acc, factor, addend, first, start, slope, add, rounding, codes):  # type: ignore[no-untyped-def]
+    """Turn int32 sums, rows × channels, into codes; for sums that were made elsewhere."""
+    rows, channels = acc.shape
+    tile = max(1, TILE * WIDE // channels)
+    size = (tile + WIDE) * channels
+    span = channels * -(-WIDE // channels)
+    factors, addends = _repeat(factor, span, channels), _repeat(addend, span, channels)
+    sums, u, y = np.zeros(size, np.int32), np.empty(size, np.float64), np.empty(size, np.float64)
+    made = np.empty(size, np.uint8)
+    source, target = acc.reshape(-1), codes.reshape(-1)
+    for row in range(0, rows, tile):
+        begin, count = row * channels, min(tile, rows - row) * channels
+        sums[:count] = source[begin : begin + count]
+        _activate(sums, factors, addends, first, start, slope, add, rounding, u, y, made, count)
+        target[begin : begin + count] = made[:count]
