@@ -22,7 +22,8 @@ def predict(graph: nn.Module, images: NDArray[np.uint8], contract: InputContract
         for start in track(range(0, len(images), _BATCH), "evaluating"):
             batch = torch.from_numpy(contract.normalise(images[start : start + _BATCH]))
             logits.append(graph(batch).numpy())
-    return np.concatenate(logits).astype(np.float32, copy=False)
+    answers: NDArray[np.float32] = np.concatenate(logits)
+    return answers
 
 
 def accuracy(graph: nn.Module, data: DataSet, contract: InputContract) -> float:

@@ -169,7 +169,7 @@ def _optimiser(graph: nn.Module, settings: FitSettings) -> torch.optim.Optimizer
 
 
 def _batches(count: int, batch: int, total: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield ``total`` batches of rows; a pass over all rows is shuffled anew, its last rows that fill no batch left out."""
+    """Yield ``total`` batches of rows; each pass over all rows is shuffled anew and leaves out a last, short batch."""
     done = 0
     while True:
         order = torch.randperm(count, generator=generator)

@@ -1,0 +1,130 @@
+"""Structured pruning of a network to a budget of kmodel bytes."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline.network.contract import InputContract
+from pipeline.pruning.apply import remove_channels
+from pipeline.pruning.groups import Group, find_groups
+from pipeline.pruning.importance import Importance, Method, channel_importance
+from pipeline.pruning.solve import Predict, Solution, removed_fraction, solve
+from pipeline.training.data.sets import DataSet
+
+MINIMUM_CHANNELS = 4  # below, a layer's fixed tables outweigh its channels, and little gets through it
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """How to prune.
+
+    Attributes:
+        budget: bytes that ``predict`` must not exceed.
+        importance: how channels are weighed.
+        minimum: channels that each group keeps.
+    """
+
+    budget: int
+    importance: Method = "group-taylor"
+    minimum: int = MINIMUM_CHANNELS
+
+
+@dataclass(frozen=True)
+class GroupChange:
+    """What pruning did to one group.
+
+    Attributes:
+        name: of the layer whose output channels it counts.
+        layers: every layer that changed with it.
+        before: channels.
+        after: channels.
+        importance_kept: the share of the group's importance that is in the channels kept.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    before: int
+    after: int
+    importance_kept: float
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """A pruned network and how it came to be.
+
+    Attributes:
+        network: a copy, not yet trained again.
+        changes: one a group, in the network's order.
+        bytes_before: predicted for the whole network.
+        bytes_after: predicted for the pruned one.
+        reached: whether ``bytes_after`` meets the budget; if not, every group is at its minimum.
+        ratio: the share of all prunable channels that went.
+    """
+
+    network: nn.Module
+    changes: tuple[GroupChange, ...]
+    bytes_before: int
+    bytes_after: int
+    reached: bool
+    ratio: float
+
+
+def prune_network(
+    network: nn.Module,
+    train: DataSet,
+    contract: InputContract,
+    settings: PruneSettings,
+    predict: Predict,
+    *,
+    seed: int,
+) -> PruneResult:
+    """Return ``network`` with as few channels removed, cheapest first, as bring it within the budget.
+
+    Args:
+        network: a ``GraphModule`` or module of ordinary layers, images to logits; not changed.
+        train: training images, from which importance is measured.
+        contract: the network's input.
+        settings: budget, importance, smallest group.
+        predict: kmodel bytes of a network, as it will be after all replacements.
+        seed: of the choice of training images.
+    """
+    before = predict(network)
+    groups = find_groups(network, contract.image)
+    if before <= settings.budget:
+        unchanged = tuple(GroupChange(g.name, g.layers, g.channels, g.channels, 1.0) for g in groups)
+        return PruneResult(copy.deepcopy(network), unchanged, before, before, True, 0.0)
+    importance = channel_importance(network, groups, train, contract, settings.importance, seed)
+    solution = solve(network, contract.image, groups, importance, predict, settings.budget, settings.minimum)
+    return PruneResult(
+        network=remove_channels(network, contract.image, solution.removals),
+        changes=tuple(_change(group, importance, solution) for group in groups),
+        bytes_before=before,
+        bytes_after=solution.predicted,
+        reached=solution.reached,
+        ratio=removed_fraction(groups, solution.removals),
+    )
+
+
+def ratio_that_fits(network: nn.Module, contract: InputContract, predict: Predict, budget: int) -> float | None:
+    """Return the share of channels to remove so that ``network`` meets ``budget`` bytes, weighed without data.
+
+    For advice in a rejection: 0.0 if it fits as it is, None if no pruning is enough.
+    """
+    groups = find_groups(network, contract.image)
+    nothing = np.empty((0, *contract.image), np.uint8), np.empty(0, np.int64)
+    importance = channel_importance(network, groups, DataSet(*nothing), contract, "group-l2", seed=0)
+    solution = solve(network, contract.image, groups, importance, predict, budget, MINIMUM_CHANNELS)
+    return removed_fraction(groups, solution.removals) if solution.reached else None
+
+
+def _change(group: Group, importance: Importance, solution: Solution) -> GroupChange:
+    removed = list(solution.removals[group.name])
+    weights: NDArray[np.float64] = importance[group.name]
+    total = float(weights.sum())
+    kept = 1.0 - float(weights[removed].sum()) / total if total > 0 else 1.0
+    return GroupChange(group.name, group.layers, group.channels, group.channels - len(removed), kept)
