@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.errors import KmodelError
+from pipeline.kmodel.check import check_ranges
 from pipeline.kmodel.identify import identify
 from pipeline.kmodel.model import Kmodel
 from pipeline.kmodel.read_v3 import read_v3
@@ -29,9 +30,12 @@ def read(data: bytes, where: str = "") -> Kmodel:
         )
     try:
         if identity.version == 3:
-            return read_v3(data)
-        if identity.version == 4:
-            return read_v4(data)
-        return read_v5(data, early=identity.early)
+            model = read_v3(data)
+        elif identity.version == 4:
+            model = read_v4(data)
+        else:
+            model = read_v5(data, early=identity.early)
+        check_ranges(model)
     except KmodelError as error:
         raise KmodelError(error.what, where=where or error.where, remedy=error.remedy) from error
+    return model
