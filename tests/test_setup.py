@@ -112,3 +112,33 @@ def test_an_unknown_environment_is_refused(bare: Path) -> None:
     done = create(bare, "other")
     assert (done.returncode, done.stdout) == (2, "")
     assert "unknown environment 'other'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("summary", "shared", "expected"),
+    [
+        ("70 passed in 3.2s", False, 0),
+        ("SKIPPED [1] tests/a.py:3: real models and kmodels absent (../shared)\n1 passed, 1 skipped in 3.2s", False, 0),
+        ("SKIPPED [1] tests/a.py:3: real models and kmodels absent (../shared)\n1 passed, 1 skipped in 3.2s", True, 1),
+        ("SKIPPED [2] tests/b.py:9: no nncase here\n1 passed, 2 skipped in 3.2s", False, 1),
+    ],
+)
+def test_ci_fails_on_a_skip_that_could_have_run(tmp_path: Path, summary: str, shared: bool, expected: int) -> None:
+    clone = tmp_path / "clone"
+    (clone / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci/run", clone / ".ci")
+    (clone / "summary").write_text(summary + "\n")
+    (clone / "Makefile").write_text("lint:\n\t@echo linted\ntest:\n\t@cat summary\n")
+    if shared:
+        (tmp_path / "shared").mkdir()
+    done = run([".ci/run"], clone)
+    assert done.returncode == expected
+    assert done.stdout == f"linted\n{summary}\n"
+
+
+@pytest.mark.parametrize("failing", ["lint", "test"])
+def test_ci_fails_when_a_target_does(tmp_path: Path, failing: str) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci")
+    (tmp_path / "Makefile").write_text("lint test:\n\t@test $@ != " + failing + "\n")
+    assert run([".ci/run"], tmp_path).returncode != 0
