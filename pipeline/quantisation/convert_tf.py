@@ -46,8 +46,9 @@ def convert(onnx_path: Path, calibration: NDArray[np.uint8]) -> Any:
             disable_model_save=True,
         )
     except (Exception, SystemExit) as error:  # onnx2tf calls sys.exit where it gives up
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise NetworkError(
-            f"onnx2tf cannot convert it ({str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'})",
+            f"onnx2tf cannot convert it ({reason})",
             where=getattr(error, "onnx_op_name", None) or "network",
             remedy="run `replace` first, or see `kpufit check` for what the KPU can do with this layer",
         ) from error

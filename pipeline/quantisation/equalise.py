@@ -15,6 +15,7 @@ Only positive homogeneous operators carry a factor: see ``channel_groups``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -68,10 +69,10 @@ def equalise(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> tuple[onnx.
     nodes = equalised.graph.node
     for _ in range(_PASSES):
         largest = 1.0
-        for group, activation, total in zip(groups, activations, factors, strict=True):
-            factor = _factor(group, activation / total, nodes, weights)
+        for number, group in enumerate(groups):
+            factor = _factor(group, activations[number] / factors[number], nodes, weights)
             _apply(group, factor, nodes, weights)
-            total *= factor
+            factors[number] = factors[number] * factor
             largest = max(largest, float(factor.max()), float(1 / factor.min()))
         if largest < 1.01:
             break
@@ -188,9 +189,10 @@ def _input_count(node: onnx.NodeProto, rows: NDArray[np.float64]) -> int:
     return _split(node, rows.shape[0])[0] * int(rows.shape[1])
 
 
-def _fold(values: NDArray[np.floating], channels: int) -> NDArray[np.float64]:
+def _fold(values: NDArray[Any], channels: int) -> NDArray[np.float64]:
     """The largest of the values that belong to each channel (a flattened tensor has several a channel)."""
-    return np.asarray(values, np.float64).reshape(channels, -1).max(axis=1)
+    largest: NDArray[np.float64] = np.asarray(values, np.float64).reshape(channels, -1).max(axis=1)
+    return largest
 
 
 def _spread(ranges: NDArray[np.float64]) -> float:

@@ -41,7 +41,7 @@ class Tensor:
         """Our number of onnx2tf's axis."""
         return self.order[theirs]
 
-    def array(self, theirs: NDArray[np.generic]) -> NDArray[np.generic]:
+    def array(self, theirs: NDArray[np.float32]) -> NDArray[np.float32]:
         """A constant that onnx2tf broadcasts against this tensor, with axes in our order and of our rank."""
         full = theirs.reshape((1,) * (len(self.order) - theirs.ndim) + theirs.shape)
         return np.transpose(full, np.argsort(self.order))
@@ -53,7 +53,7 @@ class Graph:
 
     Attributes:
         kernels: kernel and bias of each convolution and dense layer, by layer name.
-        readers: how many operators of the source read each Keras tensor, by its name.
+        shared: layers whose output several operators read, by name.
     """
 
     kernels: dict[str, list[NDArray[np.float32]]] = field(default_factory=dict)

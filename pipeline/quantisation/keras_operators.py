@@ -273,11 +273,10 @@ OPERATORS: dict[str, Callable[[Graph, Arguments], Tensor]] = {
 }
 
 
-def _affine(graph: Graph, tensor: Tensor, scale: NDArray[np.generic], offset: NDArray[np.generic]) -> Tensor:
+def _affine(graph: Graph, tensor: Tensor, scale: NDArray[np.float32], offset: NDArray[np.float32]) -> Tensor:
     """``scale · x + offset``, in the layer before where possible, else as a layer where it is the same everywhere."""
     if not np.any(scale != 1) and not np.any(offset):
         return tensor
-    scale, offset = np.asarray(scale, np.float32), np.asarray(offset, np.float32)
     if graph.absorb(tensor, scale, offset):
         return tensor
     if scale.size != 1 or offset.size != 1:

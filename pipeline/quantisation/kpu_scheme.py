@@ -16,15 +16,13 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from tf_keras import layers
 
-_quantization = tfmot.quantization.keras
-
 WEIGHTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
 ACTIVATIONS = (layers.ReLU, layers.LeakyReLU, layers.Activation)
 RANGE_MAKERS = (*WEIGHTED, *ACTIVATIONS, layers.Add, layers.Multiply, layers.Concatenate, layers.GlobalAveragePooling2D)
 _NARROWEST = 1e-6  # a range of zero width has no scale
 
 
-class OutputChannelWeights(_quantization.quantizers.Quantizer):  # type: ignore[misc]
+class OutputChannelWeights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
     """Fake-quantises a kernel, one symmetric range an output channel, taken from the kernel as it is now."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
@@ -48,7 +46,7 @@ class OutputChannelWeights(_quantization.quantizers.Quantizer):  # type: ignore[
         return {"depthwise": self.depthwise}
 
 
-class TensorRange(_quantization.quantizers.Quantizer):  # type: ignore[misc]
+class TensorRange(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
     """Fake-quantises an activation with one range a tensor, always including 0."""
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
@@ -67,7 +65,7 @@ class TensorRange(_quantization.quantizers.Quantizer):  # type: ignore[misc]
         return {}
 
 
-class KpuLayer(_quantization.QuantizeConfig):  # type: ignore[misc]
+class KpuLayer(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """How one layer is quantised: its kernel if it has one, its output unless the activation behind it does that."""
 
     def __init__(self, kernel: str, output: bool) -> None:
@@ -108,7 +106,7 @@ def fake_quantised(model: Any) -> Any:
     def wrap(layer: Any) -> Any:
         copy = type(layer).from_config(layer.get_config())
         config = wrappers[layer.name]
-        return _quantization.QuantizeWrapperV2(copy, config) if config.kernel or config.output else copy
+        return tfmot.quantization.keras.QuantizeWrapperV2(copy, config) if config.kernel or config.output else copy
 
     wrapped = tf_keras.models.clone_model(model, clone_function=wrap)
     for name, wrapper in wrapped_layers(wrapped).items():
@@ -121,7 +119,11 @@ def fake_quantised(model: Any) -> Any:
 
 def wrapped_layers(wrapped: Any) -> dict[str, Any]:
     """The wrappers of a fake-quantised model, by the name of the layer inside."""
-    return {layer.layer.name: layer for layer in wrapped.layers if isinstance(layer, _quantization.QuantizeWrapperV2)}
+    return {
+        layer.layer.name: layer
+        for layer in wrapped.layers
+        if isinstance(layer, tfmot.quantization.keras.QuantizeWrapperV2)
+    }
 
 
 def set_ranges(wrapped: Any, ranges: dict[str, tuple[float, float]]) -> None:

@@ -1,7 +1,7 @@
 """onnx2tf's network of bare TensorFlow operators, lifted to Keras layers that tfmot can wrap. (Child process only.)
 
 onnx2tf writes ``TFOpLambda`` layers with constant weights, which cannot be trained; here each becomes an ordinary Keras
-layer (Conv2D, DepthwiseConv2D, Dense, …) with the same weights, and transposes, casts and multiplications by one vanish.
+layer (Conv2D, DepthwiseConv2D, Dense, …) with the same weights; transposes, casts and multiplications by one vanish.
 """
 
 from __future__ import annotations

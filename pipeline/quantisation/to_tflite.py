@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ToolError
 
+_BATCH = 64
+
 
 def to_tflite(model: Any) -> bytes:
     """Return ``model`` as a float TFLite file with a batch of 1.
@@ -38,13 +40,14 @@ def to_tflite(model: Any) -> bytes:
 
 def tflite_predict(tflite: bytes, inputs: NDArray[np.float32], *, threads: int = 1) -> NDArray[np.float32]:
     """Return the outputs of a float TFLite file for ``inputs`` (float32 N×H×W×C, as the network takes them)."""
-    interpreter = tf.lite.Interpreter(model_content=tflite, num_threads=threads)
-    index = interpreter.get_input_details()[0]["index"]
-    interpreter.allocate_tensors()
-    output = interpreter.get_output_details()[0]["index"]
+    interpreter = tf.lite.Interpreter(model_content=tflite, num_threads=threads or None)
+    source, output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     results = []
-    for image in inputs:
-        interpreter.set_tensor(index, image[None])
+    for start in range(0, len(inputs), _BATCH):
+        batch = inputs[start : start + _BATCH]
+        interpreter.resize_tensor_input(source["index"], batch.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(source["index"], batch)
         interpreter.invoke()
-        results.append(interpreter.get_tensor(output)[0].copy())
-    return np.stack(results)
+        results.append(interpreter.get_tensor(output["index"]).copy())
+    return np.concatenate(results)
