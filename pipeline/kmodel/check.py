@@ -94,20 +94,26 @@ def check_dataflow(model: Kmodel) -> None:
         else:
             main[given.start : given.end] = True
     for index, step in enumerate(model.steps):
+        name = step_name(index, step)
         for wanted in step.inputs:
             if wanted.location is Location.KPU and not kpu.holds(wanted):
-                raise KmodelError(f"{step_name(index, step)} reads a map at KPU byte {wanted.start} that is not there")
+                raise KmodelError(f"{name} reads a map at KPU byte {wanted.start} that is not there")
             if wanted.location is Location.MAIN and not main[wanted.start : wanted.end].all():
-                raise KmodelError(f"{step_name(index, step)} reads bytes {wanted.start} to {wanted.end} unwritten")
+                raise KmodelError(f"{name} reads bytes {wanted.start} to {wanted.end} of main memory unwritten")
         for written in step.outputs:
             if written.location is Location.KPU:
                 kpu.write(written)
-                continue
-            main[written.start : written.end] = True
-            if isinstance(step, KpuConv):
-                if written.start % DMA_BYTES:
-                    raise KmodelError(f"{step_name(index, step)} writes to byte {written.start}, not a multiple of 8")
-                main[written.end : -(-written.end // DMA_BYTES) * DMA_BYTES] = False
+            else:
+                _write_main(main, written, name, by_dma=isinstance(step, KpuConv))
     for output in model.outputs:
         if not main[output.start : output.end].all():
             raise KmodelError(f"nothing writes all of the output at {output.start}")
+
+
+def _write_main(main: npt.NDArray[np.bool_], written: Range, name: str, *, by_dma: bool) -> None:
+    """Mark bytes as written; a DMA's last word spoils what lies in it behind the result."""
+    main[written.start : written.end] = True
+    if by_dma:
+        if written.start % DMA_BYTES:
+            raise KmodelError(f"{name} writes its result to byte {written.start}, not a multiple of {DMA_BYTES}")
+        main[written.end : -(-written.end // DMA_BYTES) * DMA_BYTES] = False

@@ -96,6 +96,16 @@ class Activation:
         return Activation((self._u64 & np.uint64(NAMED_BITS)).tobytes() + self.table[128:])
 
 
+def pack_batch_norm(mul: Int64s, add: Int64s, shift: Int64s) -> BatchNorm:
+    """Return the words of a batch-norm. Values are cut to their fields' widths."""
+    words = (
+        (mul.astype(np.uint64) & np.uint64((1 << 24) - 1))
+        | (add.astype(np.uint64) & np.uint64((1 << 32) - 1)) << np.uint64(24)
+        | (shift.astype(np.uint64) & np.uint64(0xF)) << np.uint64(56)
+    )
+    return BatchNorm(words.astype("<u8").tobytes())
+
+
 def pack_activation(start: Int64s, mul: Int64s, shift: Int64s, add: Int64s) -> Activation:
     """Return the table of sixteen segments. Values are cut to their fields' widths."""
     words = (

@@ -10,9 +10,9 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.errors import KmodelError
 from pipeline.kmodel.memory import DType, Range
 from pipeline.kmodel.stackvm import Address, Statement
+from pipeline.kmodel.stackvm_operands import Operands, Place
 from pipeline.kmodel.steps import (
     Binary,
     Conv2d,
@@ -25,7 +25,6 @@ from pipeline.kmodel.steps import (
     Pad,
     Quantise,
     Reduce,
-    ReduceOp,
     ReduceWindow,
     Resize,
     Slice,
@@ -36,89 +35,14 @@ from pipeline.kmodel.steps import (
     Unknown,
 )
 
-DTYPES: Final = tuple(DType)
-"""v5 datatype codes 0 to 11 (nncase v1.9.0 include/nncase/runtime/datatypes.def)."""
-REDUCE_OPS: Final[tuple[ReduceOp, ...]] = ("mean", "min", "max", "sum")
 BINARY_OPS: Final = ("add", "sub", "mul", "div", "min", "max", "pow", "logical_and", "logical_or", "logical_xor")
 UNARY_OPS: Final = (
     "abs", "acos", "asin", "ceil", "cos", "exp", "floor", "log", "logical_not", "neg", "round", "rsqrt", "sign",
     "sin", "sqrt", "square", "tanh", "bitwise_not", "erf",
 )  # fmt: skip
-MAX_ELEMENTS: Final = 1 << 31
-
-Place = Callable[[Address, DType, tuple[int, ...], tuple[int, ...]], Range]
-"""Makes the range of a tensor at an address."""
 
 
-class _Taker:
-    """A statement's operands and registers, with checks."""
-
-    def __init__(self, statement: Statement, place: Place, where: str) -> None:
-        self.statement = statement
-        self.place = place
-        self.where = where
-        self.fields = statement.fields
-
-    def fail(self, what: str) -> KmodelError:
-        return KmodelError(f"{self.where} ({self.statement.op}) {what}")
-
-    def byte(self, index: int) -> int:
-        return int(self.fields[index])
-
-    def expect(self, *counts: int) -> None:
-        if len(self.statement.operands) not in counts:
-            raise self.fail(f"takes {counts[0]} operands, not {len(self.statement.operands)}")
-
-    def dtype(self, index: int) -> DType:
-        return self.dtype_of(self.byte(index))
-
-    def dtype_of(self, code: int) -> DType:
-        if not 0 <= code < len(DTYPES):
-            raise self.fail(f"names an unknown type ({code})")
-        return DTYPES[code]
-
-    def shape(self, index: int) -> tuple[int, ...]:
-        return self.register(self.byte(index))
-
-    def register(self, number: int) -> tuple[int, ...]:
-        if number not in self.statement.shapes:
-            raise self.fail(f"reads shape register {number}, which nothing wrote")
-        return self.statement.shapes[number]
-
-    def name(self, index: int, names: tuple[str, ...]) -> str:
-        code = self.byte(index)
-        if code >= len(names):
-            raise self.fail(f"has an unknown kind ({code})")
-        return names[code]
-
-    def reduce_op(self, index: int) -> ReduceOp:
-        code = self.byte(index)
-        if code >= len(REDUCE_OPS):
-            raise self.fail(f"has an unknown kind ({code})")
-        return REDUCE_OPS[code]
-
-    def integer(self, index: int) -> int:
-        value = self.statement.operands[index]
-        if not isinstance(value, int):
-            raise self.fail(f"wants an integer as operand {index}")
-        return value
-
-    def number(self, index: int) -> float:
-        value = self.statement.operands[index]
-        if isinstance(value, Address):
-            raise self.fail(f"wants a number as operand {index}")
-        return float(value)
-
-    def at(self, index: int, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...] = ()) -> Range:
-        value = self.statement.operands[index]
-        if not isinstance(value, Address):
-            raise self.fail(f"wants an address as operand {index}")
-        if strides and len(strides) != len(shape):
-            raise self.fail("has strides of another rank than its shape")
-        return self.place(value, dtype, shape, strides)
-
-
-def _binary(t: _Taker) -> Step:
+def _binary(t: Operands) -> Step:
     t.expect(3)
     has_shape = len(t.fields) == 10
     dtype, a_shape, b_shape = t.dtype(0), t.shape(1), t.shape(3)
@@ -130,7 +54,7 @@ def _binary(t: _Taker) -> Step:
     return Binary(op, a, b, t.at(2, dtype, out_shape, t.shape(6 if has_shape else 5)), clamp)
 
 
-def _window_padding(t: _Taker, first: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def _window_padding(t: Operands, first: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Read the paddings pushed last: (before, after) of h and w, or (before, after, interior) since 1.6."""
     each = (len(t.statement.operands) - first) // 2
     values = [t.integer(first + i) for i in range(2 * each)]
@@ -139,13 +63,13 @@ def _window_padding(t: _Taker, first: int) -> tuple[tuple[int, int], tuple[int, 
     return (values[0], values[1]), (values[each], values[each + 1])
 
 
-def _out_size(t: _Taker, size: int, pad: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
+def _out_size(t: Operands, size: int, pad: tuple[int, int], kernel: int, stride: int, dilation: int) -> int:
     if min(kernel, stride, dilation) < 1:
         raise t.fail("has a size below 1")
     return (size + sum(pad) - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def _conv2d(t: _Taker) -> Step:
+def _conv2d(t: Operands) -> Step:
     t.expect(10, 8)
     dtype, shape, kernel = t.dtype(0), t.shape(1), t.shape(3)
     if len(shape) != 4 or len(kernel) != 4:
@@ -162,7 +86,7 @@ def _conv2d(t: _Taker) -> Step:
     return Conv2d(source, target, weights, bias, size, groups, stride, padding, dilation, clamp)
 
 
-def _reduce_window(t: _Taker) -> Step:
+def _reduce_window(t: Operands) -> Step:
     t.expect(9, 7)
     dtype, op, shape = t.dtype(0), t.reduce_op(1), t.shape(2)
     if len(shape) != 4:
@@ -177,35 +101,35 @@ def _reduce_window(t: _Taker) -> Step:
     return ReduceWindow(source, target, op, (kh, kw), (sh, sw), padding, (dh, dw), t.number(1), clamp)
 
 
-def _plain(t: _Taker, kind: Callable[[Range, Range], Step]) -> Step:
+def _plain(t: Operands, kind: Callable[[Range, Range], Step]) -> Step:
     """Read an operator of one type: dtype, shape, source strides, target strides."""
     t.expect(2)
     dtype, shape = t.dtype(0), t.shape(1)
     return kind(t.at(0, dtype, shape, t.shape(2)), t.at(1, dtype, shape, t.shape(3)))
 
 
-def _typed(t: _Taker) -> tuple[Range, Range]:
+def _typed(t: Operands) -> tuple[Range, Range]:
     """Read the ranges of an operator that changes the type."""
     shape = t.shape(2)
     return t.at(0, t.dtype(0), shape, t.shape(3)), t.at(1, t.dtype(1), shape, t.shape(4))
 
 
-def _quantise(t: _Taker) -> Step:
+def _quantise(t: Operands) -> Step:
     t.expect(4)
     return Quantise(*_typed(t), t.number(2), t.number(3))
 
 
-def _dequantise(t: _Taker) -> Step:
+def _dequantise(t: Operands) -> Step:
     t.expect(4)
     return Dequantise(*_typed(t), t.number(2), t.number(3))
 
 
-def _convert(t: _Taker) -> Step:
+def _convert(t: Operands) -> Step:
     t.expect(2)
     return Convert(*_typed(t))
 
 
-def _reduce(t: _Taker) -> Step:
+def _reduce(t: Operands) -> Step:
     t.expect(3)
     dtype, shape = t.dtype(0), t.shape(1)
     axes = tuple(sorted(axis % len(shape) for axis in t.shape(5))) if shape else ()
@@ -216,7 +140,7 @@ def _reduce(t: _Taker) -> Step:
     return Reduce(source, target, t.reduce_op(4), axes, t.number(2), keep)
 
 
-def _pad(t: _Taker) -> Step:
+def _pad(t: Operands) -> Step:
     t.expect(3)
     dtype, shape = t.dtype(0), t.shape(1)
     paddings = t.statement.paddings.get(t.byte(4))
@@ -230,7 +154,7 @@ def _pad(t: _Taker) -> Step:
     return Pad(source, target, paddings, t.number(2), t.byte(5))
 
 
-def _resize(t: _Taker) -> Step:
+def _resize(t: Operands) -> Step:
     t.expect(4)
     dtype, shape = t.dtype(0), t.shape(1)
     size = (t.integer(0), t.integer(1))
@@ -238,7 +162,7 @@ def _resize(t: _Taker) -> Step:
     return Resize(source, target, "nearest" if t.byte(6) else "bilinear", bool(t.byte(4)), bool(t.byte(5)))
 
 
-def _slice(t: _Taker) -> Step:
+def _slice(t: Operands) -> Step:
     t.expect(2)
     dtype, shape, begin, end, step = t.dtype(0), t.shape(1), t.shape(4), t.shape(5), t.shape(6)
     if not len(shape) == len(begin) == len(end) == len(step) or 0 in step:
@@ -247,7 +171,7 @@ def _slice(t: _Taker) -> Step:
     return Slice(t.at(0, dtype, shape, t.shape(2)), t.at(1, dtype, out_shape, t.shape(3)), begin, end, step)
 
 
-def _softmax(t: _Taker) -> Step:
+def _softmax(t: Operands) -> Step:
     t.expect(2)
     dtype, shape = t.dtype(0), t.shape(1)
     if not shape:
@@ -257,7 +181,7 @@ def _softmax(t: _Taker) -> Step:
     return Softmax(source, target, axis, t.fields[5])
 
 
-def _transpose(t: _Taker) -> Step:
+def _transpose(t: Operands) -> Step:
     t.expect(2)
     dtype, shape, perm = t.dtype(0), t.shape(1), t.shape(4)
     if sorted(perm) != list(range(len(shape))):
@@ -266,11 +190,11 @@ def _transpose(t: _Taker) -> Step:
     return Transpose(t.at(0, dtype, shape, t.shape(2)), t.at(1, dtype, out_shape, t.shape(3)), perm)
 
 
-def _unary(t: _Taker) -> Step:
+def _unary(t: Operands) -> Step:
     return _plain(t, lambda source, target: Unary(source, target, t.name(4, UNARY_OPS)))
 
 
-def _lookup(t: _Taker) -> Step:
+def _lookup(t: Operands) -> Step:
     t.expect(5)
     dtype, shape = t.dtype(0), t.shape(1)
     table = t.at(1, dtype, (int(t.fields[4]),))
@@ -278,7 +202,7 @@ def _lookup(t: _Taker) -> Step:
     return Lookup(source, target, table, t.number(3), t.number(4))
 
 
-def _matmul(t: _Taker) -> Step:
+def _matmul(t: Operands) -> Step:
     t.expect(4)
     strided = len(t.fields) == 8
     a_shape, b_shape = t.shape(0), t.shape(2 if strided else 1)
@@ -290,7 +214,7 @@ def _matmul(t: _Taker) -> Step:
     return MatMul(a, b, target, bias, (t.fields[-2], t.fields[-1]))
 
 
-def _unknown(t: _Taker) -> Step:
+def _unknown(t: Operands) -> Step:
     """Keep an operator that is not interpreted; its operands' types are not known, so their ranges are empty."""
     ranges = tuple(
         t.place(operand, DType.UINT8, (0,), ()) for operand in t.statement.operands if isinstance(operand, Address)
@@ -299,7 +223,7 @@ def _unknown(t: _Taker) -> Step:
     return Unknown(t.statement.op.lower(), t.statement.number, body, ranges[:-1], ranges[-1:])
 
 
-_STEPS: Final[dict[str, Callable[[_Taker], Step]]] = {
+_STEPS: Final[dict[str, Callable[[Operands], Step]]] = {
     "BINARY": _binary,
     "CONV2D": _conv2d,
     "CONVERT": _convert,
@@ -326,12 +250,12 @@ def to_step(statement: Statement, place: Place, where: str) -> Step:
     Raises:
         KmodelError: its operands or registers are not what its operator takes.
     """
-    return _STEPS.get(statement.op, _unknown)(_Taker(statement, place, where))
+    return _STEPS.get(statement.op, _unknown)(Operands(statement, place, where))
 
 
 def call_operands(statement: Statement, place: Place, where: str) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
     """Return the input and output ranges of a CALL: each pushed as address, type, shape and stride register."""
-    taker = _Taker(statement, place, where)
+    taker = Operands(statement, place, where)
     inputs, outputs = taker.byte(-2), taker.byte(-1)
     taker.expect(4 * (inputs + outputs))
     ranges = []

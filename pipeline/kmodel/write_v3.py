@@ -6,11 +6,12 @@ import struct
 from typing import Final
 
 from pipeline.errors import KmodelError
-from pipeline.kmodel import v3_layers
+from pipeline.kmodel import v3_encode
 from pipeline.kmodel.memory import KPU_MEMORY_BYTES, Location
 from pipeline.kmodel.model import Kmodel, KpuConv
 from pipeline.kmodel.registers import ROW_BYTES
 from pipeline.kmodel.steps import Step, Unknown
+from pipeline.kmodel.v3_layers import CONV
 
 REGISTER_ALIGNMENT: Final = 8
 TABLE_ALIGNMENT: Final = 128
@@ -52,10 +53,10 @@ def default_flags(step: Step) -> int:
 
 def _encode(step: Step, flags: int, start: int, index: int) -> tuple[int, bytes]:
     if isinstance(step, KpuConv):
-        return v3_layers.CONV, _encode_convolution(step, flags, start)
+        return CONV, _encode_convolution(step, flags, start)
     if isinstance(step, Unknown):
         return step.code, struct.pack("<I", flags) + step.body
-    encoded = v3_layers.encode(step)
+    encoded = v3_encode.encode(step)
     if encoded is None:
         raise KmodelError(f"step {index} ({type(step).__name__}) has no layer in kmodel v3", where=f"step {index}")
     kind, body = encoded

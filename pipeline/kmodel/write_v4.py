@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Final
 
 from pipeline.errors import KmodelError
-from pipeline.kmodel import v4_nodes
+from pipeline.kmodel import v4_encode
 from pipeline.kmodel.convolution import ACTIVATION_BYTES
 from pipeline.kmodel.identify import MAGIC
 from pipeline.kmodel.model import Kmodel, KpuConv
 from pipeline.kmodel.registers import REGISTER_BYTES
 from pipeline.kmodel.steps import Step
+from pipeline.kmodel.v4_nodes import KPU_CONV
 
 TABLE_ALIGNMENT: Final = 256
 """From the file's start (nncase v0.2.0-beta4 codegen); the loader gives the file a 256-byte aligned address."""
@@ -27,9 +28,9 @@ def write_v4(model: Kmodel) -> bytes:
     """
     counts = (model.main_bytes, len(model.steps), len(model.inputs), len(model.outputs), model.reserved)
     head = MAGIC + struct.pack("<9I", 4, model.flags, model.target, len(model.constants), *counts)
-    head += b"".join(v4_nodes.write_range(r) for r in model.inputs)
+    head += b"".join(v4_encode.write_range(r) for r in model.inputs)
     head += b"".join(struct.pack("<4i", *r.shape) for r in model.inputs)
-    head += b"".join(v4_nodes.write_range(r) for r in model.outputs)
+    head += b"".join(v4_encode.write_range(r) for r in model.outputs)
     head += model.constants
     bodies_start = len(head) + 8 * len(model.steps)
     headers: list[tuple[int, int]] = []
@@ -45,8 +46,8 @@ def write_v4(model: Kmodel) -> bytes:
 
 def _encode(step: Step, start: int, index: int) -> tuple[int, bytes]:
     if isinstance(step, KpuConv):
-        return v4_nodes.KPU_CONV, _encode_convolution(step, start)
-    encoded = v4_nodes.encode(step)
+        return KPU_CONV, _encode_convolution(step, start)
+    encoded = v4_encode.encode(step)
     if encoded is None:
         raise KmodelError(f"step {index} ({type(step).__name__}) has no node in kmodel v4", where=f"step {index}")
     return encoded
@@ -60,7 +61,7 @@ def _encode_convolution(conv: KpuConv, start: int) -> bytes:
         pads.append(-position % TABLE_ALIGNMENT)
         position += pads[-1] + size
     registers = replace(conv.registers, bn_address=pads[0], act_address=pads[1], para_address=pads[2])
-    output = v4_nodes.write_range(conv.main_output) if conv.main_output else bytes(16)
+    output = v4_encode.write_range(conv.main_output) if conv.main_output else bytes(16)
     fixed = output + struct.pack("<2I", conv.batches, 0) + registers.encode()
     tables = bytes(pads[0]) + conv.batch_norm.words + bytes(pads[1]) + conv.activation.table + bytes(pads[2])
     return fixed + tables + conv.weights
