@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from pipeline.errors import NetworkError
 
 _TFLITE_MAGIC = b"TFL3"  # at byte 4, tensorflow/lite/schema/schema.fbs: file_identifier
+_FLOAT_REMEDY = "give the float network: nncase quantises it itself, with the calibration images"
 _DTYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.FLOAT16: np.float16}
 
 
@@ -55,9 +56,6 @@ def checked_tflite(network: bytes, image: tuple[int, int, int], *, where: str = 
     return network
 
 
-_FLOAT_REMEDY = "give the float network: nncase quantises it itself, with the calibration images"
-
-
 def checked_onnx(network: bytes, image: tuple[int, int, int], *, where: str = "") -> bytes:
     """Return an ONNX file that nncase can be given: one image at a time, every shape inferred.
 
@@ -96,7 +94,10 @@ def checked_onnx(network: bytes, image: tuple[int, int, int], *, where: str = ""
 
 
 def _refuse_non_finite(values: NDArray[np.generic], name: str, where: str) -> None:
-    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+    if not np.issubdtype(values.dtype, np.floating):
+        return
+    may_be_infinite = values.size == 1  # the bound of a Clip
+    if np.isnan(values).any() or not (may_be_infinite or np.isfinite(values).all()):
         raise NetworkError(
             f"tensor {name} holds NaN or infinite weights",
             where=where,
