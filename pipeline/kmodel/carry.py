@@ -85,7 +85,7 @@ def carry(index: int, step: Step, before: Sequence[Step], constants: bytes, to: 
     _check_dense(index, step, to)
     carried = _carry_v3(index, step, constants) if to == 3 else _carry_v4(index, step, constants)
     if carried is None:
-        raise refuse(index, step, f"kmodel v{to} has no such operator")
+        raise refuse(index, step, f"a {type(step).__name__} of this kind is not carried over to kmodel v{to}")
     return carried
 
 

@@ -6,10 +6,11 @@ byte, three bytes of padding and its options.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from pipeline.errors import KmodelError
+from pipeline.kmodel.convolution import ACTIVATION_SEGMENTS
 from pipeline.kmodel.cursor import Cursor
 from pipeline.kmodel.memory import DType, Range
 from pipeline.kmodel.model import KpuConv
@@ -19,6 +20,7 @@ from pipeline.kmodel.steps import Copy, Download, Step, Upload
 from pipeline.kmodel.v5_container import KPU, RDATA, RawRange, raw_range
 
 UPLOAD, DOWNLOAD, CONV2D, COPY = 0, 1, 2, 3
+_INSTRUCTION_BYTES: Final = {UPLOAD: 44, DOWNLOAD: 44, CONV2D: 152, COPY: 76}
 MAX_BATCHES: Final = 1 << 16
 
 Resolve = Callable[[RawRange, tuple[int, ...], tuple[int, ...]], Range]
@@ -76,3 +78,22 @@ def _conv2d(cursor: Cursor, rdata: Rdata, name: str) -> KpuConv:
     if any(part.location != RDATA for part in (weights, batch_norm, activation)):
         raise KmodelError(f"{name}: its weights or tables are not constants")
     return convolution(registers, rdata(weights), rdata(batch_norm), rdata(activation), None, batches, name)
+
+
+def tables(text: bytes, where: str) -> Iterator[tuple[RawRange, int]]:
+    """Yield each convolution's batch-norm and activation range with its count of 64-bit words.
+
+    Raises:
+        KmodelError: an unknown instruction, or a text that ends inside one.
+    """
+    cursor = Cursor(text, 0, len(text), where)
+    while cursor.left:
+        opcode = cursor.u8()
+        if opcode not in _INSTRUCTION_BYTES:
+            raise KmodelError(f"{where}: unknown KPU instruction {opcode}")
+        body = cursor.part(_INSTRUCTION_BYTES[opcode] - 1, where)
+        if opcode == CONV2D:
+            body.take(3)
+            _weights, batch_norm, activation = (raw_range(body) for _ in range(3))
+            yield batch_norm, batch_norm.size // 8
+            yield activation, ACTIVATION_SEGMENTS
