@@ -48,7 +48,7 @@ def _fold_once(model: onnx.ModelProto) -> bool:
         return False
     del graph.node[:]
     graph.node.extend(kept)
-    graph.initializer.extend(numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in made.items())
+    graph.initializer.extend(numpy_helper.from_array(np.array(value, order="C"), name) for name, value in made.items())
     return True
 
 

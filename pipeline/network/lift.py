@@ -19,7 +19,6 @@ from pipeline.network.operators import LIFT
 from pipeline.network.operators.form import Lifted
 
 
-
 def to_torch(model: onnx.ModelProto, *, where: str = "") -> fx.GraphModule:
     """Return the network of ``model`` as modules that can be trained, pruned and exchanged, in evaluation mode.
 

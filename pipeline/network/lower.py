@@ -22,11 +22,8 @@ from pipeline.network.functional import as_module
 from pipeline.network.names import INPUT, UniqueNames, layer_name, output_names
 from pipeline.network.operators import WRITE
 from pipeline.network.operators.form import Layer, pair
+from pipeline.network.opset import IR_VERSION, OPSET
 from pipeline.network.trace import trace
-
-OPSET = 13
-IR_VERSION = 8
-"""The oldest that goes with opset 13 and that every reader downstream (onnx2tf, nncase, Netron) knows."""
 
 _NOT_WRITTEN = (nn.Identity, nn.Dropout, nn.Dropout2d)
 

@@ -248,6 +248,8 @@ def _open_batch(graph: onnx.GraphProto) -> None:
     shapes = value_shapes(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
+        if not node.input:
+            continue
         before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
         if not before or not after or before[0] != 1 or after[0] != 1 or None in after or None in before:
             continue

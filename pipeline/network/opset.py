@@ -16,12 +16,15 @@ from pipeline.errors import NetworkError
 from pipeline.network.operation import describe
 
 OPSET = 13
+IR_VERSION = 8
+"""The one that goes with opset 13 and that every reader downstream (onnx2tf, nncase, Netron) knows."""
+
 _OLDEST = 6
 """Before it, broadcasting was an attribute; 9 to 18 are promised, the rest converts where ONNX's converter can."""
 
 
 def at_least_opset_13(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Return ``model`` in opset 13 or the newer one that it has.
+    """Return ``model`` in opset 13 or the newer one that it has (its IR version may be raised in place).
 
     Raises:
         NetworkError: the opset is too old, or an operator of it has no form in opset 13.
@@ -33,6 +36,7 @@ def at_least_opset_13(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         raise NetworkError(
             f"opset {version} is too old", where=where, remedy="export the model again with opset 13 (9 to 18 are read)"
         )
+    model.ir_version = max(model.ir_version, IR_VERSION)  # the converter takes weights for inputs before version 4
     try:
         converted = version_converter.convert_version(model, OPSET)
     except (RuntimeError, ValueError, IndexError, version_converter.ConvertError) as error:
@@ -76,7 +80,7 @@ def down_to_opset_13(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         model.graph.node.extend(nodes)
     del model.opset_import[:]
     model.opset_import.append(helper.make_opsetid("", OPSET))
-    model.ir_version = 8
+    model.ir_version = IR_VERSION
     return model
 
 

@@ -17,6 +17,8 @@ _EXPORT = "export the model again (torch.onnx.export, tf2onnx, …) and copy the
 _MAY_BE_INFINITE = ("Clip", "Max", "Min", "Pad")
 """Operators whose constants are bounds or borders, where an infinite one is meant."""
 
+_LARGEST_LENGTH = 1 << 20
+
 
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Return the network in ``path`` in normal form (see ``normal``): opset 13, one N×C×H×W input, N open.
@@ -27,10 +29,13 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     """
     model = _parse(path)
     _load_external_data(model, path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.SetInParent()  # ONNX's checker wants one; normal_form judges and infers them
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise NetworkError(f"is not valid ONNX ({_first_line(error)})", where=str(path), remedy=_EXPORT) from error
+    _check_windows(model, path)
     _check_weights(model, path)
     return normal_form(model, where=str(path))
 
@@ -97,6 +102,24 @@ def _tensors(graph: onnx.GraphProto, functions: Sequence[onnx.FunctionProto] = (
                 yield from attribute.tensors
                 for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
                     yield from _tensors(inner)
+
+
+def _check_windows(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse windows and groups of size 0: ONNX's shape inference divides by them, which kills the process."""
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name in ("strides", "dilations", "kernel_shape"):
+                values = list(attribute.ints)
+            elif attribute.name in ("group", "num_outputs", "blocksize", "size"):
+                values = [attribute.i]
+            else:
+                continue
+            if any(not 1 <= value < _LARGEST_LENGTH for value in values):
+                raise NetworkError(
+                    f"{attribute.name} of {values} makes no {node.op_type}",
+                    where=f"{path}: {node.name or node.output[0]}",
+                    remedy=_EXPORT,
+                )
 
 
 def _check_weights(model: onnx.ModelProto, path: Path) -> None:

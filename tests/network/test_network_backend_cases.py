@@ -25,14 +25,15 @@ COLLECTIONS = ("node", "pytorch-converted", "pytorch-operator")
 
 REFUSED = re.compile(
     r"opset 6 cannot be converted to 13"  # beyond ONNX's converter
-    r"|(kernel_shape|strides) has [13] values|its kernel has [13] dimensions|[26] pads for an image"  # 1-D and 3-D
+    r"|(kernel_shape|strides) has [13] values|its (kernel|input) has [135] dimensions|[26] pads for an image"
     r"|across the images of a batch|over the images of a batch|keep the images of a batch apart"
     r"|some images of a batch|moves the batch|mixes the images|from image to image|pads the batch"
     r"|training mode|read but never made"  # also: masks, indices
     r"|cannot be carried: Dropout|indices of the maxima"
     r"|mode cubic|axes or antialias|keep_aspect_ratio|end between pixels|tf_crop_and_resize"
     r"|nearest by \[|mode linear with half_pixel_symmetric|mode linear with pytorch_half_pixel"
-    r"|runs backwards|that are not counted|it is dilated|is not below its maximum|than its kernel reaches"
+    r"|runs backwards|bias must be constant|that are not counted|it is dilated"
+    r"|is not below its maximum|than its kernel reaches"
     r"|neither one nor one a channel|a length of 0|even window"
     r"|does not resize height and width alone"
 )

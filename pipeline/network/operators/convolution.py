@@ -20,6 +20,7 @@ def lift_conv(operation: Operation) -> Lifted:
     if weight.ndim != 4:
         raise operation.refuse(f"its kernel has {weight.ndim - 2} dimensions instead of 2")
     groups = int(operation.attributes.get("group", 1))
+    _check_channels(operation, int(weight.shape[1]) * groups, int(weight.shape[0]), groups)
     stride = _two(operation, "strides", 1)
     dilation = _two(operation, "dilations", 1)
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
@@ -49,6 +50,7 @@ def lift_conv_transpose(operation: Operation) -> Lifted:
     if weight.ndim != 4:
         raise operation.refuse(f"its kernel has {weight.ndim - 2} dimensions instead of 2")
     groups = int(operation.attributes.get("group", 1))
+    _check_channels(operation, int(weight.shape[0]), int(weight.shape[1]) * groups, groups)
     stride = _two(operation, "strides", 1)
     dilation = _two(operation, "dilations", 1)
     kernel = (int(weight.shape[2]), int(weight.shape[3]))
@@ -73,6 +75,17 @@ def lift_conv_transpose(operation: Operation) -> Lifted:
     if even:
         return Lifted(conv)
     return Lifted(conv, after=(("crop", nn.ZeroPad2d((-left, -right, -top, -bottom))),))
+
+
+def _check_channels(operation: Operation, inputs: int, outputs: int, groups: int) -> None:
+    """Refuse weights that do not fit the input or the groups, which ONNX's shape inference lets pass."""
+    given, bias = operation.shape()[1], operation.constant(2)
+    if given is not None and given != inputs:
+        raise operation.refuse(f"its weights are for {inputs} channels, its input has {given}")
+    if groups < 1 or inputs % groups or outputs % groups:
+        raise operation.refuse(f"{inputs} input and {outputs} output channels do not make {groups} groups")
+    if bias is not None and bias.shape != (outputs,):
+        raise operation.refuse(f"a bias of shape {list(bias.shape)} for {outputs} channels")
 
 
 def _two(operation: Operation, attribute: str, default: int) -> tuple[int, int]:

@@ -49,9 +49,14 @@ def lift_batchnorm(operation: Operation) -> Lifted:
     """Return the trainable ``nn.BatchNorm2d`` (``nn.BatchNorm1d`` after a fully connected layer)."""
     if operation.attributes.get("training_mode", 0):
         raise operation.refuse("it is in training mode", remedy="export the model in evaluation mode")
+    if len(operation.shape()) not in (2, 3, 4):
+        raise operation.refuse(f"its input has {len(operation.shape())} dimensions instead of 4")
     scale, shift, mean, variance = (
         operation.required(index, what) for index, what in enumerate(("scale", "shift", "mean", "variance"), 1)
     )
+    channels = operation.shape()[1]
+    if any(values.shape != (channels,) for values in (scale, shift, mean, variance)):
+        raise operation.refuse(f"its statistics are not {channels} each, one a channel of its input")
     kind = nn.BatchNorm2d if len(operation.shape()) == 4 else nn.BatchNorm1d
     norm = kind(
         scale.shape[0],

@@ -80,7 +80,7 @@ class Writing:
         """Add a weight ``<layer>.<suffix>``; return its name."""
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         name = f"{self.layer.name}.{suffix}"
-        self._weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self._weights.append(numpy_helper.from_array(np.array(array, order="C"), name))
         return name
 
     def integers(self, suffix: str, values: tuple[int, ...]) -> str:
