@@ -24,6 +24,7 @@ from pipeline.kmodel.steps import (
     FullyConnected,
     FullyConnectedActivation,
     MatMul,
+    Pad,
     Reduce,
     Step,
 )
@@ -68,6 +69,10 @@ class Head:
         if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
             raise KmodelError("a head with weights that are not finite")
 
+    def inputs_of(self, features: Range) -> int:
+        """Return how many values it would take from a map: its channels when pooled, else all its pixels."""
+        return features.shape[1] if self.pool else features.elements
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -86,36 +91,42 @@ class Backbone:
     quant: tuple[float, float] | None
 
 
-def find_backbone(steps: Sequence[Step], outputs: Sequence[Range]) -> Backbone:
-    """Find where a model's own head begins.
+def whole_backbone(steps: Sequence[Step], outputs: Sequence[Range]) -> Backbone | None:
+    """Return a model without a head of its own: its one output is the uint8 result of a KPU convolution."""
+    if len(outputs) != 1:
+        raise KmodelError(f"one output can be taken further; the model has {len(outputs)}")
+    features = _written_by_convolution(steps, outputs[0])
+    return None if features is None else Backbone(tuple(steps), features, 0, None)
 
-    A model whose uint8 output a KPU convolution writes has none. Otherwise the head begins at the last global average
-    pool, or at the last dequantisation, that reads a convolution's result; at most one convolution on a 4×4 map (as
-    nncase makes of a fully connected layer) may follow.
+
+def find_backbone(steps: Sequence[Step], outputs: Sequence[Range], head: Head) -> Backbone:
+    """Find where a model's own head begins, which a float head is to replace.
+
+    A model whose uint8 output a KPU convolution writes has none. Otherwise it begins at a dequantisation of a
+    convolution's result that has as many values as the head takes: the last one before a global average pool, or the
+    first behind which only a head can come (nncase makes a fully connected layer a padding and one convolution on a
+    4×4 map).
 
     Raises:
         KmodelError: no such place.
     """
-    if len(outputs) != 1:
-        raise KmodelError(f"a head goes behind one output; the model has {len(outputs)}")
-    for step in reversed(steps):
-        if isinstance(step, KpuConv) and step.main_output is not None and _same(step.main_output, outputs[0]):
-            return Backbone(tuple(steps), step.main_output, 0, None)
-    for pooled in (True, False):
-        for index in range(len(steps) - 1, -1, -1):
-            first = _dequantised_before(steps, index) if pooled else index
-            if first is None or not _begins_head(steps, first):
-                continue
-            dequantise = steps[first]
-            if isinstance(dequantise, Dequantise):
-                quant = (dequantise.scale, dequantise.bias)
-                features = _written_by_convolution(steps[:first], dequantise.source)
-                if features is not None:
-                    return Backbone(tuple(steps[:first]), features, len(steps) - first, quant)
+    whole = whole_backbone(steps, outputs)
+    if whole is not None:
+        return whole
+    starts = [index for index in range(len(steps)) if _begins_head(steps, index)]
+    pooled = [index for index in starts if head.pool and _feeds_pool(steps, index)]
+    for index in (*reversed(pooled), *starts):
+        dequantise = steps[index]
+        if not isinstance(dequantise, Dequantise):
+            continue
+        features = _written_by_convolution(steps[:index], dequantise.source)
+        if features is not None and head.weight.shape[1] == head.inputs_of(features):
+            quant = (dequantise.scale, dequantise.bias)
+            return Backbone(tuple(steps[:index]), features, len(steps) - index, quant)
     raise KmodelError(
-        "cannot tell where the model's own head begins: no global average pool and no dequantisation of a KPU "
-        "convolution's result ends it",
-        remedy="compile the backbone alone, with a uint8 output",
+        f"cannot tell where the model's own head begins: nothing at its end dequantises a convolution's result "
+        f"that gives the {head.weight.shape[1]} values which the head takes",
+        remedy="compile the backbone alone, with a uint8 output, and give a head that fits it",
     )
 
 
@@ -123,22 +134,20 @@ def _same(a: Range, b: Range) -> bool:
     return (a.location, a.start, a.size) == (b.location, b.start, b.size)
 
 
-def _dequantised_before(steps: Sequence[Step], index: int) -> int | None:
-    """Return the dequantisation that feeds a global average pool at ``index``."""
-    step = steps[index]
-    if not isinstance(step, Reduce) or step.op != "mean" or step.axes != (2, 3) or index == 0:
-        return None
-    before = steps[index - 1]
-    return index - 1 if isinstance(before, Dequantise) and _same(before.target, step.source) else None
+def _feeds_pool(steps: Sequence[Step], index: int) -> bool:
+    following = steps[index + 1 : index + 2]
+    return any(isinstance(step, Reduce) and step.op == "mean" and step.axes == (2, 3) for step in following)
 
 
 def _begins_head(steps: Sequence[Step], index: int) -> bool:
-    """Whether only a head can follow: no convolution but one on a 4×4 map."""
-    rest = [step for step in steps[index:] if isinstance(step, KpuConv)]
+    """Whether only a head can follow: no KPU convolution but one on a 4×4 map that was padded."""
+    rest = steps[index:]
+    convolutions = [step for step in rest if isinstance(step, KpuConv)]
+    padded = any(isinstance(step, Pad) for step in rest)
     return (
         isinstance(steps[index], Dequantise)
-        and len(rest) <= 1
-        and all(step.source.shape[2:] == (4, 4) for step in rest)
+        and len(convolutions) <= int(padded)
+        and all(step.source.shape[2:] == (4, 4) for step in convolutions)
     )
 
 
@@ -185,7 +194,7 @@ def attach(backbone: Backbone, head: Head, quant: tuple[float, float], constants
         KmodelError: the head takes another number of values than the backbone gives.
     """
     channels, height, width = backbone.features.shape[1:]
-    inputs = channels if head.pool else channels * height * width
+    inputs = head.inputs_of(backbone.features)
     if head.weight.shape[1] != inputs:
         raise KmodelError(
             f"the head takes {head.weight.shape[1]} values, the backbone gives {inputs} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from pipeline.errors import KmodelError
@@ -12,6 +13,7 @@ from pipeline.kmodel.memory import DType, Location, Range
 from pipeline.kmodel.model import Kmodel, KpuConv
 from pipeline.kmodel.parts import Tally, convolution, main_range
 from pipeline.kmodel.registers import REGISTER_BYTES, decode_registers
+from pipeline.kmodel.shapes import with_shapes
 from pipeline.kmodel.steps import FullyConnected, Step, Unknown
 
 HEADER_BYTES: Final = 28
@@ -58,13 +60,14 @@ def read_v3(data: bytes) -> Kmodel:
         steps.append(_read_layer(cursor, kind, layer_flags, tally))
         step_flags.append(layer_flags)
         position = cursor.end
+    program = with_shapes(steps)
     trailing = data[position:]
     tally.trailing = len(trailing)
     return Kmodel(
         version=3,
         inputs=_inputs(steps),
-        outputs=tuple(_output(start, size, steps) for start, size in output_ranges),
-        steps=tuple(steps),
+        outputs=tuple(_output(start, size, program) for start, size in output_ranges),
+        steps=program,
         main_bytes=main_bytes,
         sizes=tally.total(len(data)),
         flags=flags,
@@ -126,7 +129,7 @@ def _inputs(steps: list[Step]) -> tuple[Range, ...]:
     return ()
 
 
-def _output(start: int, size: int, steps: list[Step]) -> Range:
+def _output(start: int, size: int, steps: Sequence[Step]) -> Range:
     """Name an output's type and shape after the last step that writes at its address."""
     for step in reversed(steps):
         for written in step.outputs:

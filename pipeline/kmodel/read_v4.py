@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +14,7 @@ from pipeline.kmodel.memory import Location, Range
 from pipeline.kmodel.model import Kmodel, KpuConv
 from pipeline.kmodel.parts import Tally, convolution
 from pipeline.kmodel.registers import REGISTER_BYTES, decode_registers
+from pipeline.kmodel.shapes import with_shapes
 from pipeline.kmodel.steps import Conv2d, MatMul, Step
 
 HEADER_BYTES: Final = 40
@@ -55,13 +57,14 @@ def read_v4(data: bytes) -> Kmodel:
         cursor = Cursor(data, position, min(end, len(data)), _name(index, code))
         steps.append(_read_node(cursor, code, tally))
         position = cursor.end
+    program = with_shapes(steps)
     trailing = data[position:]
     tally.trailing = len(trailing)
     return Kmodel(
         version=4,
         inputs=tuple(input_ranges),
-        outputs=tuple(_shape_output(r, steps) for r in output_ranges),
-        steps=tuple(steps),
+        outputs=tuple(_shape_output(r, program) for r in output_ranges),
+        steps=program,
         main_bytes=main_bytes,
         constants=constants,
         sizes=tally.total(len(data)),
@@ -122,7 +125,7 @@ def _read_convolution(cursor: Cursor) -> KpuConv:
     return convolution(registers, weights, batch_norm, activation, output, batches, cursor.what)
 
 
-def _shape_output(output: Range, steps: list[Step]) -> Range:
+def _shape_output(output: Range, steps: Sequence[Step]) -> Range:
     """Give an output the shape of the last step that writes all of it."""
     for step in reversed(steps):
         for written in step.outputs:

@@ -65,7 +65,7 @@ def transcode(
     steps = _fold_downloads(kmodel.steps)
     constants, outputs = kmodel.constants, kmodel.outputs
     if head is not None:
-        backbone = heads.find_backbone(steps, outputs)
+        backbone = heads.find_backbone(steps, outputs, head)
         quant = _quant(output_quant, backbone.quant)
         if backbone.dropped:
             notes.append(f"a float head replaces the model's last {backbone.dropped} steps")
@@ -177,8 +177,10 @@ def _float_output(
     """End a model in float: dequantise its uint8 output."""
     if all(output.dtype is DType.FLOAT32 for output in outputs):
         return steps, outputs
-    backbone = heads.find_backbone(steps, outputs)
-    quant = _quant(given, backbone.quant)
+    backbone = heads.whole_backbone(steps, outputs)
+    if backbone is None:
+        raise KmodelError("its uint8 output is not the result of a KPU convolution, and cannot be dequantised here")
+    quant = _quant(given, None)
     kept, codes = heads.features_in_main(backbone)
     shape = codes.shape
     real = main_range(DType.FLOAT32, heads.first_fit(4 * codes.elements, [codes]), shape)
