@@ -22,7 +22,7 @@ from pipeline.training.accuracy import accuracy
 from pipeline.training.data.load import load_training
 from pipeline.training.loop import fit
 
-#: The prediction is exact to the byte on all-KPU networks that were compiled (tests/kpu); this is for what it has not seen.
+#: The prediction is exact on the all-KPU networks that were compiled (tests/kpu); the margin is for all others.
 _PREDICTION_MARGIN = 0.01
 
 

@@ -48,7 +48,7 @@ def run(run: Run) -> int:
         raise ToolError(
             "quantisation-aware training diverged",
             where=str(path),
-            remedy="lower quantise.finetune.lr, or method: auto",
+            remedy="lower finetune.lr, or method: auto",
         )
     nncase = find_nncase(run.root)
     scores = {
