@@ -204,7 +204,9 @@ def _cpu_convolutions(facts: KmodelFacts) -> Check:
         return Check("cpu convolutions", True, "every convolution runs on the KPU", figures)
     message = f"{len(found)} run in float on the CPU: {', '.join(found[:HEAVIEST])}"
     remedies = ("replace their kernels by what the KPU runs (`kpufit check` names the replacement of each)",)
-    return Check("cpu convolutions", False, message, figures, tuple({"layer": name} for name in found), remedies)
+    sizes = {layer.name: layer.size for layer in facts.layers}
+    by = tuple({"layer": name, "bytes": sizes.get(name, 0)} for name in found)
+    return Check("cpu convolutions", False, message, figures, by, remedies)
 
 
 def _output(facts: KmodelFacts, profile: Profile) -> Check:
