@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from pipeline.errors import DataError, NetworkError
 from pipeline.network.contract import InputContract
-from pipeline.quantisation.channel_groups import attribute
+from pipeline.quantisation.channel_groups import attribute, constants
 from pipeline.training.data.sets import DataSet
 
 SUPPORTED = frozenset(
@@ -38,20 +38,23 @@ def check_network(model: onnx.ModelProto) -> None:
             where="network",
             remedy="cut the network in two, or concatenate its outputs on the host",
         )
+    bounds = {name for node in model.graph.node if node.op_type in ("Clip", "Pad") for name in node.input[1:]}
     for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        numbers = numpy_helper.to_array(tensor)
+        if numbers.dtype.kind == "f" and tensor.name not in bounds and not np.isfinite(numbers).all():
             raise NetworkError(
-                f"{int((~np.isfinite(values)).sum())} weights are NaN or infinite",
+                f"{int((~np.isfinite(numbers)).sum())} weights are NaN or infinite",
                 where=tensor.name,
                 remedy="train the network again, with a smaller learning rate",
             )
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    values = constants(model)
     for node in model.graph.node:
         reason = "" if node.op_type in SUPPORTED else f"operator {node.op_type} has no Keras layer"
         groups = attribute(node, "group", 1)
-        if node.op_type == "Conv" and groups > 1 and shapes.get(node.input[1], ())[:2] != (groups, 1):
+        if node.op_type == "Conv" and groups > 1 and values[node.input[1]].shape[:2] != (groups, 1):
             reason = f"Conv with {groups} groups is neither an ordinary nor a depthwise convolution"
+        if node.op_type == "Reshape" and node.input[1] in values and values[node.input[1]].size != 2:
+            reason = f"reshape to {values[node.input[1]].size} axes; only flattening to N×K has a Keras layer"
         if reason:
             raise NetworkError(
                 reason,

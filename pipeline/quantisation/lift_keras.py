@@ -7,6 +7,7 @@ layer (Conv2D, DepthwiseConv2D, Dense, …) with the same weights; transposes, c
 from __future__ import annotations
 
 import inspect
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,15 @@ from pipeline.quantisation.keras_operators import OPERATORS, Unliftable
 _Key = tuple[int, int, int]
 
 
-def lift(converted: Any) -> Any:
-    """Return a Keras model with the function of ``converted`` (a ``tf_keras.Model`` from onnx2tf).
+def lift(converted: Any, names: Container[str] = ()) -> Any:
+    """Return a Keras model with the function of ``converted``.
+
+    Args:
+        converted: a ``tf_keras.Model`` from onnx2tf.
+        names: of the ONNX nodes, which onnx2tf gives to some of its operators.
 
     Raises:
-        NetworkError: an operator that has no layer; names it.
+        NetworkError: an operator that has no layer; names it, and the last ONNX layer known before it.
     """
     if len(converted.inputs) != 1 or len(converted.outputs) != 1:
         raise refuse(
@@ -37,17 +42,21 @@ def lift(converted: Any) -> Any:
     known: dict[_Key, Tensor] = {_key(image): source}
     graph = Graph()
     readers = _count_readers(converted)
+    where = "behind the input"
     for node in _nodes(converted):
         layer = node.layer
         if isinstance(layer, tf_keras.layers.InputLayer):
             continue
         symbol = getattr(layer, "symbol", type(layer).__name__)
-        if symbol not in OPERATORS:
-            raise refuse(layer.name, f"operator {symbol} cannot be carried into Keras layers")
+        if node.call_kwargs.get("name") in names:
+            where = node.call_kwargs["name"]
         try:
+            if symbol not in OPERATORS:
+                raise Unliftable("has no layer here")
             result = OPERATORS[symbol](graph, _arguments(layer, node, known))
         except Unliftable as error:
-            raise refuse(layer.name, f"operator {symbol}: {error}") from error
+            raise refuse(where, f"operator {symbol} cannot be carried into Keras layers: {error}") from error
+        where = where if where.startswith("behind ") else f"behind {where}"
         if readers.get(_key(node.outputs), 0) > 1:
             graph.shared.add(result.keras.node.layer.name)
         known[_key(node.outputs)] = result

@@ -127,6 +127,7 @@ def quantise(
                 put_array(folder, f"{name}_labels", data.labels)
         job = {
             "settings": asdict(settings),
+            "nodes": [node.name for node in equalised.graph.node],
             "mean": list(contract.mean),
             "std": list(contract.std),
             "labelled": [name for name, data in labelled.items() if data is not None],

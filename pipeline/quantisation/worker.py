@@ -66,7 +66,7 @@ def _work(folder: Path, note: Note) -> None:
 
     calibration = _channels_last(get_array(folder, "calibration"))
     note("converting from ONNX")
-    model = lift(convert(folder / MODEL, calibration))
+    model = lift(convert(folder / MODEL, calibration), job["nodes"])
     samples = normalise(calibration[:_CHECKED_IMAGES])
     expected = _channels_last(get_array(folder, "expected"))
     result: dict[str, Any] = {"lift_error": _check(expected, model(samples).numpy(), "its conversion to Keras layers")}
