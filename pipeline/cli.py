@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import EXIT_ACCEPTED, EXIT_ERROR, EXIT_REJECTED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH_OFF_TERMINAL = 140
 
 app = typer.Typer(
     name="kpufit",
@@ -27,6 +33,13 @@ RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A name in rec
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
+
+
+def _console() -> Console:
+    """Standard output; off a terminal wide enough that no name is cut short, and without colour."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_WIDTH_OFF_TERMINAL, no_color=True)
 
 
 @app.command()
@@ -93,18 +106,17 @@ def summary(
 
 
 def _summarise(root: Path, names: list[str], as_json: bool) -> None:
-    from pipeline.report.summary import summary_json, summary_table
+    from pipeline.report.summary import stage_rows, summary_json, summary_table
     from pipeline.stages.layout import open_run
     from pipeline.stages.results import read_results
 
-    results = [read_results(open_run(root, name)) for name in names]
+    rows = {name: stage_rows(read_results(open_run(root, name))) for name in names}
     if as_json:
-        _print_json([summary_json(result) for result in results])
+        _print_json([{"recipe": name, "stages": summary_json(stages)} for name, stages in rows.items()])
         return
-    from rich.console import Console
-
-    for result in results:
-        Console().print(summary_table(result))
+    console = _console()
+    for name, stages in rows.items():
+        console.print(summary_table(stages, name))
 
 
 @app.command()
@@ -145,24 +157,16 @@ def firmware(
     as_json: Json = False,
 ) -> None:
     """Print what a firmware loads and how much memory it leaves, each figure with its source."""
-    from rich.console import Console
-
     from pipeline.firmware.profile import load_profile, profiles
     from pipeline.report.firmware import profile_table, profiles_table
 
     root = Path.cwd()
-    if name is None:
-        known = profiles(root)
-        if as_json:
-            _print_json([profile.model_dump(mode="json") for profile in known])
-        else:
-            Console().print(profiles_table(known))
-        return
-    profile = load_profile(name, root)
+    known = profiles(root) if name is None else [load_profile(name, root)]
     if as_json:
-        _print_json(profile.model_dump(mode="json"))
+        values = [profile.model_dump(mode="json") for profile in known]
+        _print_json(values if name is None else values[0])
     else:
-        Console().print(profile_table(profile))
+        _console().print(profiles_table(known) if name is None else profile_table(known[0]))
 
 
 @app.command()

@@ -53,6 +53,8 @@ def stage_rows(results: RunResults) -> tuple[StageRow, ...]:
         predicted = results.metric(stage, "predicted_bytes")
         if stage == "train" and predicted is None:
             predicted = results.metric("prune", "predicted_bytes_before")
+        if stage == "replace" and predicted is None:  # prune predicts the network as replace will make it
+            predicted = results.metric("prune", "predicted_bytes")
         rows.append(
             StageRow(
                 stage,
@@ -81,7 +83,7 @@ def summary_table(rows: Sequence[StageRow], title: str = "") -> Table:
     table = Table(title=title or None, title_justify="left")
     table.add_column("stage")
     for heading in ("validation", "test accuracy", "parameters", "predicted bytes", "kmodel bytes"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict")
     for row in rows:
         colour = {"accepted": "bold green", "rejected": "bold red"}.get(row.verdict, "")
