@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from pipeline.kpu.program import CONSTANT_ALIGNMENT, Function, KpuConv, Node, Program, Value
+from pipeline.kpu.stackvm_text import call_text
 
 ACTIVATION_BYTES = 144
 """16 segments of 8 bytes and 16 offsets of one."""
@@ -65,7 +66,7 @@ def kmodel_bytes(program: Program, version: int) -> int:
 def _v5_bytes(program: Program) -> int:
     functions, nodes = program.functions, program.cpu_nodes
     constants = sum(_align(size, CONSTANT_ALIGNMENT) for node in nodes for size in node.constants)
-    text = sum(node.text_bytes for node in nodes) + sum(_call_text(program, f) for f in functions)
+    text = sum(node.text_bytes for node in nodes) + sum(_call_text(program, function) for function in functions)
     outputs = [program.values[name] for name in program.outputs]
     size = V5_MODULE_HEADER + 2 * V5_MEMPOOL + _descriptor([program.values[program.input]], outputs)
     size += V5_SECTION_HEADER + constants
@@ -102,9 +103,7 @@ def _descriptor(inputs: Sequence[Value], outputs: Sequence[Value]) -> int:
 
 
 def _call_text(program: Program, function: Function) -> int:
-    """Return the code size of a CALL: a buffer, a type, shape and strides a tensor, then the function's number."""
-    tensors = [program.values[name] for name in (function.source, *function.outputs)]
-    return 11 + sum(7 + 5 + 2 * (5 * len(value.shape) + 3 + 5) for value in tensors)
+    return call_text(len(program.values[name].shape) for name in (function.source, *function.outputs))
 
 
 def _v4_bytes(program: Program) -> int:

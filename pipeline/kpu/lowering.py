@@ -1,9 +1,7 @@
 """From a network's layers to the program that nncase 1.9 makes of them for the K210.
 
 What runs where, and which operators appear between, was read from kmodels that nncase 1.9.0.20230322 compiled from
-float TFLite; the code size of a CPU operator follows from its stackvm encoding (nncase v1.9.0, src/codegen/stackvm): a
-pushed integer or float is 5 bytes, a buffer address 7, a shape of rank r 5·r + 3, a tensor operator 3 and its immediate
-operands.
+float TFLite.
 """
 
 from __future__ import annotations
@@ -25,22 +23,7 @@ from pipeline.kpu.placement import (
 )
 from pipeline.kpu.program import KpuConv, Node, Program, Value, schedule
 from pipeline.kpu.shapes import Shape
-
-TEXT_BYTES = {
-    "dequantize": 101,
-    "quantize": 101,
-    "conv2d": 209,
-    "reduce_window2d": 146,
-    "pad": 160,
-    "slice": 162,
-    "transpose": 114,
-    "binary": 178,
-    "resize": 103,
-    "lut1d": 79,
-    "softmax": 68,
-    "matmul": 120,
-}
-"""Code bytes of an operator on 4-D tensors (softmax and lut1d on 2-D ones)."""
+from pipeline.kpu.stackvm_text import TEXT_BYTES, copy_text, reduce_text
 
 LUT_BYTES = 256
 
@@ -99,8 +82,7 @@ def _lower_layer(low: _Lowering, layer: Layer) -> None:
         low.alias[layer.output] = _concat(low, layer, layer.shape)
     elif layer.op == "GlobalAveragePool" or is_global_mean(layer):
         rank = 2 if len(layer.shape) == 4 else len(layer.shape)  # TFLite's mean does not keep the dimensions
-        text = 14 + 5 + 2 * _shape_text(4) + _shape_text(rank) + _shape_text(2) + 10
-        _cpu(low, "reduce", layer, (_float(low, layer.inputs[0]),), text=text)
+        _cpu(low, "reduce", layer, (_float(low, layer.inputs[0]),), text=reduce_text(rank))
     elif layer.op in ("MaxPool", "AveragePool"):
         _cpu(low, "reduce_window2d", layer, (_float(low, layer.inputs[0]),))
     elif layer.op == "Scale":
@@ -195,9 +177,9 @@ def _lower_product(low: _Lowering, layer: Layer) -> None:
             _cpu(low, "lut1d", layer, table, constants=(LUT_BYTES,), item_bytes=1)
             return
         result = _float(low, result)
-    cropped = _cpu(low, "copy", layer, (result,), f"{layer.output}:cropped", (1, outputs, 1, 1), text=_copy_text(4))
+    cropped = _cpu(low, "copy", layer, (result,), f"{layer.output}:cropped", (1, outputs, 1, 1), text=copy_text(4))
     if layer.output in low.network.outputs:
-        _cpu(low, "copy", layer, (cropped,), text=_copy_text(2))
+        _cpu(low, "copy", layer, (cropped,), text=copy_text(2))
     else:
         low.alias[layer.output] = cropped
 
@@ -221,7 +203,7 @@ def _concat(low: _Lowering, layer: Layer, shape: Shape) -> str:
             name = _float(low, name)
             value = low.values[name]
         if value.within or name in low.views or name not in low.nodes:
-            part = _cpu(low, "copy", layer, (name,), f"{joined}:{index}", value.shape, text=_copy_text(4))
+            part = _cpu(low, "copy", layer, (name,), f"{joined}:{index}", value.shape, text=copy_text(4))
         else:
             part = name
         low.values[part] = replace(low.values[part], within=joined)
@@ -233,7 +215,7 @@ def _final(low: _Lowering, tensor: str, as_float: bool) -> str:
     name = _name(low, tensor)
     if name in low.views:
         shape = low.network.shapes[tensor]
-        low.nodes[tensor] = Node("copy", low.nodes[name].layer, (name,), tensor, text_bytes=_copy_text(len(shape)))
+        low.nodes[tensor] = Node("copy", low.nodes[name].layer, (name,), tensor, text_bytes=copy_text(len(shape)))
         low.values[tensor] = Value(shape, 4)
         del low.alias[tensor]
         name = tensor
@@ -314,11 +296,3 @@ def _cpu(
 def _only_reader(low: _Lowering, tensor: str) -> Layer | None:
     readers = low.readers.get(tensor, [])
     return readers[0] if len(readers) == 1 and tensor not in low.network.outputs else None
-
-
-def _shape_text(rank: int) -> int:
-    return 5 * rank + 3
-
-
-def _copy_text(rank: int) -> int:
-    return 14 + 3 * _shape_text(rank) + 7

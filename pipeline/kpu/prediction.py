@@ -92,11 +92,16 @@ def predict_kmodel_bytes(model: onnx.ModelProto, version: int = 5) -> int:
 
 
 def _heap(program: Program, version: int) -> int:
-    """Return the main memory beside the file; v3 and v4 count the outputs (and an input that the CPU reads) in it."""
-    heap = heap_bytes(program)
+    """Return the main memory beside the file.
+
+    v3 and v4 count the outputs in it, and an input that the CPU reads: behind everything else, but for the output of a
+    float head, which takes memory that is free by then.
+    """
     if version == 5:
-        return heap
-    heap = _align8(heap) + sum(_align8(program.values[name].size) for name in program.outputs)
+        return heap_bytes(program)
+    heads = {node.output for node in program.cpu_nodes if node.kind == "matmul"}.intersection(program.outputs)
+    behind = [name for name in program.outputs if name not in heads]
+    heap = _align8(heap_bytes(program, heads)) + sum(_align8(program.values[name].size) for name in behind)
     read_by_cpu = any(program.input in node.inputs for node in program.cpu_nodes)
     return heap + (_align8(program.values[program.input].size) if read_by_cpu else 0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pipeline.kpu.allocation import Buffer, peak
@@ -150,8 +151,13 @@ def schedule(nodes: dict[str, Node], values: dict[str, Value], source: str, outp
     return Program(source, outputs, values, tuple(steps))
 
 
-def heap_bytes(program: Program) -> int:
-    """Return the bytes of main memory that a program works in: the data of the stackvm module and of the k210 module."""
+def heap_bytes(program: Program, placed: Collection[str] = ()) -> int:
+    """Return the bytes of main memory that a program works in: data of the stackvm module and of the k210 module.
+
+    Args:
+        program: see ``schedule``.
+        placed: outputs that are placed among the other values; any other output lies outside.
+    """
     born: dict[str, int] = {}
     dies: dict[str, int] = {}
     for index, step in enumerate(program.steps):
@@ -163,7 +169,7 @@ def heap_bytes(program: Program) -> int:
             dies[holder] = max(dies.get(holder, 0), index)
         for name in read:
             dies[_holder(program, name)] = index
-    outside = {program.input, *(_holder(program, name) for name in program.outputs)}
+    outside = {program.input, *(_holder(program, name) for name in program.outputs if name not in placed)}
     inside = [(name, first) for name, first in born.items() if name not in outside]
     between = peak(Buffer(program.values[name].size, first, dies[name], name) for name, first in inside)
     return between + max((_cropping_bytes(program, function) for function in program.functions), default=0)
