@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.compiler.child import Tool, exchange_folder, log_of, run_jobs
 from pipeline.compiler.source import checked_onnx, checked_tflite
 from pipeline.errors import DataError, ToolError
+from pipeline.kmodel.canonical import canonical_v5
 from pipeline.network.contract import InputContract
 
 #: A compile takes 0.2–1.6 s for MobileNetV1 at 224×224 (measured); what takes ten minutes hangs.
@@ -32,7 +33,7 @@ class Compiled:
     """What nncase made of a network.
 
     Attributes:
-        kmodel: the file, version 5.
+        kmodel: the file, version 5, without the bits that nncase leaves uninitialised.
         log: what the compiler printed, memory table included.
     """
 
@@ -72,6 +73,7 @@ def compile_network(
         DataError: the calibration images are not uint8 images of the contract's size.
         SetupError: nncase's environment is missing.
         ToolError: nncase refused, crashed, hung or ran out of memory; the message has its last lines.
+        KmodelError: nncase wrote something that is no kmodel v5.
         StorageError: the disk is full.
     """
     check = {"tflite": checked_tflite, "onnx": checked_onnx}[kind]
@@ -97,7 +99,7 @@ def compile_network(
         log = log_of(job).read_text(errors="replace")
         if not kmodel.is_file() or kmodel.stat().st_size == 0:
             raise ToolError("nncase ended without writing a kmodel", where=where, remedy=_REMEDY, log=log)
-        return Compiled(kmodel.read_bytes(), log)
+        return Compiled(canonical_v5(kmodel.read_bytes()), log)
 
 
 def _options(contract: InputContract, output_type: str) -> dict[str, object]:

@@ -74,7 +74,7 @@ def test_tflite_compiles_to_the_right_numbers_and_the_same_bytes(
     first, second = (
         compile_network(tflite(), "tflite", images, contract, nncase_python=nncase_python) for _ in range(2)
     )
-    assert len(first.kmodel) == len(second.kmodel)
+    assert first.kmodel == second.kmodel
     outputs = nncase_simulate(first.kmodel, images, nncase_python=nncase_python)
     filters = torch.from_numpy(WEIGHTS.transpose(0, 3, 1, 2).copy())
     expected = torch.nn.functional.conv2d(torch.from_numpy(contract.normalise(images)), filters, padding=1).numpy()
