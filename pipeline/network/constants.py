@@ -19,6 +19,10 @@ _LARGEST = 1 << 26
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
 
+_GROWING = ("ConstantOfShape", "Expand", "Pad", "Range", "Resize", "Tile", "Upsample")
+"""Operators whose output can be far larger than their inputs: not run until shape inference has said how large."""
+
+
 def fold_constants(model: onnx.ModelProto, infer: Callable[[onnx.ModelProto], onnx.ModelProto]) -> onnx.ModelProto:
     """Fold until nothing changes: nodes of constants alone, and ``Shape`` and ``Size`` of what has a fixed shape.
 
@@ -68,6 +72,8 @@ def _fold(
         return None
     for name in node.output:
         shape = shapes.get(name)
+        if shape is None and node.op_type in _GROWING:
+            return None
         if shape is not None and math.prod(size or 1 for size in shape) > _LARGEST:
             return None
     return _evaluate(node, model, {name: _value(name, constants, made) for name in node.input if name})
@@ -117,7 +123,7 @@ def _evaluate(
     single = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     try:
         values = ReferenceEvaluator(single).run(None, inputs)
-    except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError):
+    except (NotImplementedError, RuntimeError, ValueError, TypeError, IndexError, MemoryError):
         return None
     present = iter(values)
     return [np.asarray(next(present)) if name else np.empty(0) for name in node.output]

@@ -104,7 +104,7 @@ def _check_input(graph: onnx.GraphProto, where: str) -> int | None:
     kind = image.type.tensor_type
     if kind.elem_type != TensorProto.FLOAT:
         raise NetworkError(
-            f"input {image.name!r} is {TensorProto.DataType.Name(kind.elem_type).lower()} instead of float32",
+            f"input {image.name!r} is {_kind(kind.elem_type)} instead of float32",
             where=where,
             remedy="export the float32 model, before quantisation or conversion to half precision",
         )
@@ -117,6 +117,11 @@ def _check_input(graph: onnx.GraphProto, where: str) -> int | None:
             remedy="export the model with a fixed image size (only the batch may be dynamic)",
         )
     return dims[0].dim_value or None
+
+
+def _kind(number: int) -> str:
+    names: dict[int, str] = {value: name.lower() for name, value in TensorProto.DataType.items()}
+    return names.get(number, f"of the unknown type {number}")
 
 
 def _set_batch(model: onnx.ModelProto, batch: int, given: int | None) -> None:

@@ -27,6 +27,13 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         NetworkError: the file is missing, empty, torn or no ONNX; data outside its folder; NaN or infinite weights;
             more than one input, or one without a fixed size; an operator of another vendor. Names file and layer.
     """
+    try:
+        return _load(path)
+    except UnicodeDecodeError as error:
+        raise NetworkError("holds a name that is no text: damaged", where=str(path), remedy=_EXPORT) from error
+
+
+def _load(path: Path) -> onnx.ModelProto:
     model = _parse(path)
     _load_external_data(model, path)
     for value in (*model.graph.input, *model.graph.output):
@@ -108,6 +115,7 @@ def _check_windows(model: onnx.ModelProto, path: Path) -> None:
     """Refuse windows and groups of size 0: ONNX's shape inference divides by them, which kills the process."""
     for node in model.graph.node:
         for attribute in node.attribute:
+            attribute.s.decode()  # text by the standard; a damaged file's is not (see load_onnx)
             if attribute.name in ("strides", "dilations", "kernel_shape"):
                 values = list(attribute.ints)
             elif attribute.name in ("group", "num_outputs", "blocksize", "size"):
@@ -135,7 +143,7 @@ def _check_weights(model: onnx.ModelProto, path: Path) -> None:
     for name, tensor in constants:
         try:
             values = numpy_helper.to_array(tensor)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise NetworkError(
                 f"weight {name!r} holds other than the {list(tensor.dims)} values it should",
                 where=str(path),
