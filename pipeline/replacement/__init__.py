@@ -1,1 +1,1 @@
-"""Replacements for what the KPU cannot run: one module a replacement."""
+"""Replacement of what the KPU cannot run: exact where possible, learned where not; one file of ``rules/`` a rule."""

@@ -1,0 +1,181 @@
+"""Applying rules to a graph: matched layers out, chains in, until no rule applies any more."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from torch import fx, nn
+
+from pipeline.errors import NetworkError
+from pipeline.network.contract import InputContract
+from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
+
+_MOST_ROUNDS = 20
+
+Prepare = Callable[[Rule, Site, Match, Built], None]
+"""Called with a chain before it goes in."""
+
+Placed = Callable[[str, fx.GraphModule], None]
+"""Called with a replaced layer's name and the network, once its chain is in."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rule asked about one layer.
+
+    Attributes:
+        layer: its name.
+        rule: the rule.
+        taken: whether it was applied.
+        why: what was found, or why the rule does not apply.
+        becomes: the names of the layers put there.
+    """
+
+    layer: str
+    rule: Rule
+    taken: bool
+    why: str
+    becomes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A network after some rules.
+
+    Attributes:
+        network: weights that no rule touched are shared with the network it came from.
+        contract: its input.
+        steps: what was tried, in the order of trial; for each layer and rule that it was applied, else its first answer.
+    """
+
+    network: fx.GraphModule
+    contract: InputContract | None
+    steps: tuple[Step, ...]
+
+
+@dataclass
+class _Log:
+    steps: dict[tuple[str, str], Step] = field(default_factory=dict)
+
+    def add(self, step: Step) -> None:
+        key = (step.layer, step.rule.name)
+        if key not in self.steps or step.taken:
+            self.steps[key] = step
+
+
+def rewrite(
+    network: fx.GraphModule,
+    contract: InputContract | None,
+    rules: Sequence[Rule],
+    prepare: Prepare | None = None,
+    placed: Placed | None = None,
+) -> Rewritten:
+    """Apply ``rules`` until none matches; ``network`` is not changed.
+
+    Args:
+        network: modules called by a graph, as ``to_torch`` gives it.
+        contract: its input; None asks for structure alone (rules that need it do not apply).
+        rules: earlier ones are asked first.
+        prepare: called with each chain before it goes in; a learned one gets its weights here.
+        placed: called after each replacement.
+
+    Raises:
+        NetworkError: rules undo each other and never come to an end.
+    """
+    network = share(network)
+    log = _Log()
+    original = {str(node.target) for node in network.graph.nodes}
+    for _ in range(_MOST_ROUNDS):
+        contract, changed = _round(network, contract, rules, prepare, placed, log, original)
+        if not changed:
+            network.graph.lint()
+            network.delete_all_unused_submodules()
+            network.recompile()
+            return Rewritten(network, contract, tuple(log.steps.values()))
+    raise NetworkError(
+        "the replacement rules do not come to an end", where=", ".join(sorted({s.layer for s in log.steps.values()}))
+    )
+
+
+def share(network: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy of the graph whose modules are those of ``network`` themselves."""
+    shared = fx.GraphModule(network, copy.deepcopy(network.graph), class_name="Network")
+    shared.training = network.training
+    return shared
+
+
+def _round(
+    network: fx.GraphModule,
+    contract: InputContract | None,
+    rules: Sequence[Rule],
+    prepare: Prepare | None,
+    placed: Placed | None,
+    log: _Log,
+    original: set[str],
+) -> tuple[InputContract | None, bool]:
+    """Ask every rule about every layer once; return the contract then, and whether anything was replaced."""
+    changed = False
+    gone: set[fx.Node] = set()
+    for node in list(network.graph.nodes):
+        if node.op != "call_module" or node in gone:
+            continue
+        site = Site(network, node, contract)
+        for rule in rules:
+            if not isinstance(site.module(), rule.concerns):
+                continue
+            answer = rule.match(site)
+            if isinstance(answer, Miss):
+                if node.target in original:
+                    log.add(Step(str(node.target), rule, False, answer.reason))
+                continue
+            built = rule.build(site, answer)
+            if prepare is not None:
+                prepare(rule, site, answer, built)
+            names = splice(network, answer.nodes, built.chain)
+            log.add(Step(str(node.target), rule, True, answer.found, names))
+            if placed is not None:
+                network.recompile()
+                placed(str(node.target), network)
+            gone.update(answer.nodes)
+            contract, changed = built.contract or contract, True
+            break
+    return contract, changed
+
+
+def splice(network: fx.GraphModule, nodes: Sequence[fx.Node], chain: nn.Sequential) -> tuple[str, ...]:
+    """Put ``chain`` in the place of ``nodes``, in place; return the names of its layers.
+
+    The last layer of the chain takes the name of the last node that it replaces, so that a layer can be followed by
+    its name through any number of replacements; those before it are called after it and their name in the chain.
+    """
+    last = nodes[-1]
+    made = nodes[0].all_input_nodes[0]
+    kept = str(last.target) if _callers(network, str(last.target)) == 1 else _free(network, f"{last.target}_replaced")
+    layers = list(chain.named_children())
+    targets = []
+    with network.graph.inserting_before(nodes[0]):
+        for index, (suffix, layer) in enumerate(layers):
+            target = kept if index == len(layers) - 1 else _free(network, f"{last.target}_{suffix}")
+            layer.train(network.training)
+            network.add_submodule(target, layer)
+            made = network.graph.create_node("call_module", target, (made,))
+            targets.append(target)
+    last.replace_all_uses_with(made)
+    for node in reversed(nodes):
+        network.graph.erase_node(node)
+    return tuple(targets)
+
+
+def _callers(network: fx.GraphModule, target: str) -> int:
+    return sum(node.op == "call_module" and node.target == target for node in network.graph.nodes)
+
+
+def _free(network: fx.GraphModule, name: str) -> str:
+    taken = {name for name, _ in network.named_modules()} | {name for name, _ in network.named_buffers()}
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free
