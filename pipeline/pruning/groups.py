@@ -23,7 +23,7 @@ class Group:
 
     Attributes:
         name: of the layer whose output channels it counts.
-        layers: every layer that changes with it, in the order found.
+        layers: every layer that changes with it, in the network's order.
         channels: how many there are.
     """
 
@@ -71,13 +71,15 @@ def pruning_group(graph: Any, network: nn.Module, name: str, channels: list[int]
 
 
 def _candidates(network: nn.Module, graph: Any) -> list[Group]:
+    """Every group that the graph knows, in the order of its first layer; its layers in the network's order."""
     names = {module: name for name, module in network.named_modules()}
+    position = {name: place for place, name in enumerate(names.values())}
     groups = []
     for group in graph.get_all_groups():
-        layers = [names[dep.target.module] for dep, _ in group if dep.target.module in names]
+        layers = {names[dep.target.module] for dep, _ in group if dep.target.module in names}
         root, rows = group[0]
-        groups.append(Group(names[root.target.module], tuple(dict.fromkeys(layers)), len(rows)))
-    return groups
+        groups.append(Group(names[root.target.module], tuple(sorted(layers, key=position.__getitem__)), len(rows)))
+    return sorted(groups, key=lambda group: position[group.layers[0]])
 
 
 def _survives(network: nn.Module, graph: Any, group: Group, image: Image, logits: torch.Size) -> bool:

@@ -34,9 +34,9 @@ def channel_importance(
 ) -> Importance:
     """Return, for each group's name, the importance of its channels (float64, at least 0, the same scale for all).
 
-    ``group-taylor``: the change of the loss to first order when the channel's weights vanish, |Σ w·∂L/∂w|, the mean of
-    24 batches of training images, summed over the layers of the group (Molchanov et al., CVPR 2019). ``group-l2``: the
-    squared norm of the channel's weights, relative to its group's mean (DepGraph, Fang et al., CVPR 2023).
+    ``group-taylor``: how far the loss depends on the channel's weights to first order, Σ |w·∂L/∂w|, the mean of 24
+    batches of training images, summed over the layers of the group (after Molchanov et al., CVPR 2019). ``group-l2``:
+    the squared norm of the channel's weights, relative to its group's mean (DepGraph, Fang et al., CVPR 2023).
     """
     scratch = copy.deepcopy(network)
     graph = dependency_graph(scratch, contract.image)
@@ -46,7 +46,7 @@ def channel_importance(
     if method == "group-l2":
         score = torch_pruning.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer="mean")
         return _scores(everything, score)
-    score = torch_pruning.importance.GroupTaylorImportance(group_reduction="sum", normalizer=None, multivariable=True)
+    score = torch_pruning.importance.GroupTaylorImportance(group_reduction="sum", normalizer=None)
     total = {group.name: np.zeros(group.channels) for group in groups}
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(train), generator=generator)[: _BATCHES * _BATCH].numpy()

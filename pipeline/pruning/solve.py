@@ -2,7 +2,9 @@
 
 Every channel of every group gets a price, its importance for each byte that it costs; channels go in the order of
 their price, over all groups, and bisection finds how many must. A group's bytes a channel are measured by prediction
-and measured again on the first solution, as they fall when the neighbours shrink.
+and measured again on the first solution, as they fall when the neighbours shrink. Importance was measured with all
+other channels there, and those left over take up the work of those gone: so the price of a group's channels rises as
+its channels divided by those still left, which keeps one group from becoming the bottleneck.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def solve(
     for _ in range(_ROUNDS):
         costs = _bytes_a_channel(network, image, groups, orders, solution, predict)
         ranking = sorted(
-            (importance[group.name][channel] / costs[group.name], position, group.name)
+            (_price(group, importance[group.name][channel], costs[group.name], position), position, group.name)
             for group in groups
             for position, channel in enumerate(orders[group.name])
         )
@@ -85,8 +87,13 @@ def removed_fraction(groups: Sequence[Group], removals: Removals) -> float:
     return sum(map(len, removals.values())) / max(sum(group.channels for group in groups), 1)
 
 
+def _price(group: Group, importance: float, cost: float, gone: int) -> float:
+    """Return what the next channel of ``group`` is worth a byte, ``gone`` channels being gone already."""
+    return importance / cost * group.channels / (group.channels - gone)
+
+
 def _removable(group: Group, importance: Importance, minimum: int) -> list[int]:
-    """The channels of a group that may go, least important first."""
+    """Return the channels of a group that may go, least important first."""
     order = np.argsort(importance[group.name], kind="stable")
     return [int(channel) for channel in order[: max(group.channels - minimum, 0)]]
 
@@ -99,7 +106,7 @@ def _bytes_a_channel(
     base: Solution,
     predict: Predict,
 ) -> dict[str, float]:
-    """What one channel of each group costs, near ``base``: bytes, at least 1."""
+    """Return what one channel of each group costs, near ``base``: bytes, at least 1."""
     costs = {}
     for group in groups:
         order, gone = orders[group.name], len(base.removals[group.name])
