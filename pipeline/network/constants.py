@@ -13,8 +13,11 @@ from onnx import helper, numpy_helper
 
 from pipeline.network.operation import Shape, value_shapes
 
-_LARGEST = 1 << 26
-"""Values that a folded constant may hold: beyond, a small file could ask for all memory."""
+_LARGEST = 1 << 27
+"""Values that a folded constant may hold."""
+
+_LARGEST_GROWN = 1 << 20
+"""And one of an operator that makes much from little: beyond, a small file could ask for all memory and time."""
 
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
@@ -74,7 +77,8 @@ def _fold(
         shape = shapes.get(name)
         if shape is None and node.op_type in _GROWING:
             return None
-        if shape is not None and math.prod(size or 1 for size in shape) > _LARGEST:
+        largest = _LARGEST_GROWN if node.op_type in _GROWING else _LARGEST
+        if shape is not None and math.prod(size or 1 for size in shape) > largest:
             return None
     return _evaluate(node, model, {name: _value(name, constants, made) for name in node.input if name})
 

@@ -33,7 +33,7 @@ def to_torch(model: onnx.ModelProto, *, where: str = "") -> fx.GraphModule:
         NetworkError: names every operator that is not carried, with its layers.
     """
     _refuse_unknown(model, where)
-    return _Lift(onnx.shape_inference.infer_shapes(model, data_prop=True), where).run()
+    return _Lift(onnx.shape_inference.infer_shapes(model), where).run()
 
 
 def _refuse_unknown(model: onnx.ModelProto, where: str) -> None:

@@ -84,7 +84,7 @@ class _Lower:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="kpufit", ir_version=IR_VERSION
         )
         write_contract(model, self.contract)
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        model = onnx.shape_inference.infer_shapes(model)
         onnx.checker.check_model(model)
         return model
 

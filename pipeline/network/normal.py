@@ -144,7 +144,7 @@ def _set_batch(model: onnx.ModelProto, batch: int, given: int | None) -> None:
 
 def _infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
-        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise NetworkError(
@@ -302,4 +302,4 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 
 
 def _infer_open(model: onnx.ModelProto) -> onnx.ModelProto:
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return onnx.shape_inference.infer_shapes(model)
