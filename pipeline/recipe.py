@@ -109,6 +109,9 @@ class Target(Section):
     """What the kmodel must fit: a firmware, what else it runs, and where the model is loaded from."""
 
     firmware: str = Field(description="a file of configs/firmware")
+    kmodel: Literal["auto", 3, 4, 5] = Field(
+        "auto", description="version of the format; auto: the newest that the firmware loads"
+    )
     load: Literal["sd", "flash", "flash-stream"] = Field(
         "sd", description="sd and flash load into memory (real time); flash-stream reads layer by layer (not real time)"
     )

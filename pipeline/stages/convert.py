@@ -1,10 +1,10 @@
-"""convert: the network as a kmodel, by nncase 1.9 in a process of its own; its figures are read from the file."""
+"""convert: the network as a kmodel of the newest version that the firmware loads, by nncase 1.9 and from its v5."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
-from pipeline.compiler.compile import compile_network
+from pipeline.compiler.build import build_kmodel
 from pipeline.compiler.environment import find_nncase
 from pipeline.files import write_bytes, write_text
 from pipeline.firmware.facts import facts_of
@@ -12,27 +12,29 @@ from pipeline.kmodel.read import read
 from pipeline.network.contract import read_contract
 from pipeline.network.read import load_onnx
 from pipeline.stages.layout import Run
+from pipeline.stages.target import target_version
 from pipeline.training.data.load import load_calibration
 
 
 def run(run: Run) -> int:
-    """Write ``network.kmodel`` and the compiler's log."""
+    """Write ``network.kmodel``, the v5 that nncase wrote, and its log; the figures are read from the file."""
     recipe = run.recipe
     onnx_path = run.file("replace", "network.onnx")
     contract = read_contract(load_onnx(onnx_path), where=str(onnx_path))
     images = run.chosen().quantise.calibration.images
     tflite = run.file("quantise", "network.tflite")
-    compiled = compile_network(
+    built = build_kmodel(
         tflite.read_bytes(),
-        "tflite",
         load_calibration(recipe.data, recipe.seed, run.root, images),
         contract,
+        target_version(run),
         nncase_python=find_nncase(run.root),
         where=str(tflite),
     )
-    facts = facts_of(read(compiled.kmodel))
-    write_bytes(run.file("convert", "network.kmodel"), compiled.kmodel)
-    write_text(run.file("convert", "compiler.log"), compiled.log)
+    facts = facts_of(read(built.kmodel))
+    write_bytes(run.file("convert", "network.kmodel"), built.kmodel)
+    write_bytes(run.file("convert", "nncase.kmodel"), built.v5)
+    write_text(run.file("convert", "compiler.log"), built.log)
     run.write_results(
         "convert",
         metrics={
@@ -43,6 +45,7 @@ def run(run: Run) -> int:
         },
         report={
             "kmodel_version": facts.version,
+            "notes": list(built.notes),
             "calibration_images": images,
             "input_range": list(contract.input_range),
             "layers": [asdict(layer) for layer in facts.layers],

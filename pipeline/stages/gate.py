@@ -5,10 +5,11 @@ from __future__ import annotations
 from pipeline.files import read_json, write_json
 from pipeline.firmware.facts import facts_of
 from pipeline.firmware.gate import judge
-from pipeline.firmware.profile import load_profile, profiles
+from pipeline.firmware.profile import profiles
 from pipeline.firmware.verdict import Accuracies
 from pipeline.kmodel.read import read
 from pipeline.stages.layout import Run
+from pipeline.stages.target import target_profile
 
 
 def run(run: Run) -> int:
@@ -17,7 +18,7 @@ def run(run: Run) -> int:
     evaluated = read_json(run.file("evaluate", "metrics.json"))
     verdict = judge(
         facts_of(read(path.read_bytes(), where=str(path))),
-        load_profile(run.recipe.target.firmware, run.root),
+        target_profile(run),
         run.recipe.target,
         run.recipe.gate,
         Accuracies(network=evaluated["float_accuracy"], kmodel=evaluated["kmodel_accuracy"]),

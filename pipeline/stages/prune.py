@@ -8,7 +8,6 @@ from functools import partial
 from torch import fx, nn
 
 from pipeline.firmware.budget import kmodel_budget
-from pipeline.firmware.profile import load_profile
 from pipeline.kpu.prediction import predict_kmodel_bytes
 from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
@@ -18,6 +17,7 @@ from pipeline.pruning.prune import PruneSettings, prune_network
 from pipeline.replacement.plan import structure
 from pipeline.stages.layout import Run
 from pipeline.stages.networks import Network, finetune_settings, load_network, save_network
+from pipeline.stages.target import target_profile, target_version
 from pipeline.training.accuracy import accuracy
 from pipeline.training.data.load import load_training
 from pipeline.training.loop import fit
@@ -31,10 +31,9 @@ def run(run: Run) -> int:
     recipe, settings = run.recipe, run.chosen().prune
     trained = load_network(run.file("train", "network.onnx"))
     data = load_training(recipe.data, recipe.seed, run.root)
-    profile = load_profile(recipe.target.firmware, run.root)
-    version = max(profile.versions)
+    version = target_version(run)
     predict = partial(predicted_bytes, contract=trained.contract, version=version)
-    budget = kmodel_budget(profile, recipe.target)
+    budget = kmodel_budget(target_profile(run), recipe.target)
     pruned, result = trained, None
     if settings is not None:
         budget = budget if settings.to_bytes == "auto" else settings.to_bytes

@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compiler.compile import compile_network
+from pipeline.compiler.build import build_kmodel
 from pipeline.compiler.environment import find_nncase
-from pipeline.compiler.simulate import nncase_simulate
 from pipeline.errors import ToolError
 from pipeline.evaluation.metrics import judge
 from pipeline.files import write_bytes
+from pipeline.kmodel.read import read
+from pipeline.kpu.simulate import simulate
 from pipeline.network.contract import InputContract, read_contract
 from pipeline.network.read import load_onnx
 from pipeline.quantisation.quantise import Candidate, quantise
 from pipeline.quantisation.settings import Settings
 from pipeline.recipe import Quantise
 from pipeline.stages.layout import Run
+from pipeline.stages.target import target_version
 from pipeline.training.data.load import calibration_images, load_training
 from pipeline.training.data.sets import DataSet
 
@@ -50,9 +52,9 @@ def run(run: Run) -> int:
             where=str(path),
             remedy="lower finetune.lr, or method: auto",
         )
-    nncase = find_nncase(run.root)
+    nncase, version = find_nncase(run.root), target_version(run)
     scores = {
-        candidate.method: _kmodel_accuracy(candidate, calibration, contract, data.validation, nncase)
+        candidate.method: _kmodel_accuracy(candidate, calibration, contract, version, data.validation, nncase)
         for candidate in candidates
     }
     # Of equals the first: plain quantisation, which needs no training.
@@ -76,13 +78,17 @@ def _settings(settings: Quantise, seed: int) -> Settings:
 
 
 def _kmodel_accuracy(
-    candidate: Candidate, calibration: NDArray[np.uint8], contract: InputContract, validation: DataSet, nncase: Path
+    candidate: Candidate,
+    calibration: NDArray[np.uint8],
+    contract: InputContract,
+    version: int,
+    validation: DataSet,
+    nncase: Path,
 ) -> float:
-    """The accuracy of the candidate's kmodel on validation images."""
+    """The accuracy of the candidate's kmodel on validation images, bit for bit."""
     where = f"{candidate.method} candidate"
-    compiled = compile_network(candidate.tflite, "tflite", calibration, contract, nncase_python=nncase, where=where)
-    title = f"{candidate.method} on validation"
-    scores = nncase_simulate(compiled.kmodel, validation.images, nncase_python=nncase, title=title, where=where)
+    built = build_kmodel(candidate.tflite, calibration, contract, version, nncase_python=nncase, where=where)
+    scores = simulate(read(built.kmodel, where=where), validation.images)[0]
     return judge(scores.astype(np.float32).reshape(len(validation), -1), validation.labels).accuracy
 
 
