@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from pipeline.errors import NetworkError
 from pipeline.network.contract import InputContract
@@ -122,11 +123,15 @@ def _compare(
         return {}, logit_error
     wanted = record(network, layers, images, contract)
     given = record(exact.network, layers, images, exact.contract)
-    errors = {
-        layer: {"error": float((given[layer] - wanted[layer]).square().mean().sqrt() / wanted[layer].std())}
-        for layer in layers
-    }
-    return errors, logit_error
+    return {layer: _error(given[layer], wanted[layer]) for layer in layers}, logit_error
+
+
+def _error(given: Tensor, wanted: Tensor) -> dict[str, float]:
+    """Root mean squares of ``given − wanted`` (N×C×H×W) over the standard deviation of ``wanted``."""
+    squares = (given - wanted).square() / wanted.var()
+    border = torch.ones(squares.shape[2:], dtype=torch.bool)
+    border[1:-1, 1:-1] = False
+    return {"error": float(squares.mean().sqrt()), "error_border": float(squares[:, :, border].mean().sqrt())}
 
 
 def _learn(

@@ -39,9 +39,10 @@ class Layer:
         becomes: the layers in its place, empty where it stayed.
         because: why it was replaced (what the KPU would do otherwise, and the source), or "".
         measured: numbers of the replacement. ``error_initial`` and ``error_fitted``: mean square error over the
-            variance of the layer's outputs, before and after regression. ``error``: root of the mean square error
-            over the outputs' standard deviation, of an exact rule that is not exact everywhere. ``accuracy_before``,
-            ``accuracy_after``: on validation images, before and after this replacement, distillation still to come.
+            variance of the layer's outputs, before and after regression. ``error`` and ``error_border`` (outermost
+            pixels): root of the mean square error over the outputs' standard deviation, of an exact rule that is not
+            exact everywhere. ``accuracy_before``, ``accuracy_after``: on validation images, before and after this
+            replacement, distillation still to come.
     """
 
     name: str

@@ -47,7 +47,8 @@ class Rewritten:
     Attributes:
         network: weights that no rule touched are shared with the network it came from.
         contract: its input.
-        steps: what was tried, in the order of trial; for each layer and rule that it was applied, else its first answer.
+        steps: what was tried, in the order of trial; for each layer and rule that it was applied, else its first
+            answer.
     """
 
     network: fx.GraphModule
