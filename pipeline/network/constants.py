@@ -75,7 +75,7 @@ def _fold(
         return None
     for name in node.output:
         shape = shapes.get(name)
-        if shape is None and node.op_type in _GROWING:
+        if (shape is None or None in shape) and node.op_type in _GROWING:
             return None
         largest = _LARGEST_GROWN if node.op_type in _GROWING else _LARGEST
         if shape is not None and math.prod(size or 1 for size in shape) > largest:
