@@ -88,7 +88,7 @@ def fit(
         title: of the progress bar.
 
     Raises:
-        NetworkError: the loss is no longer a finite number (remedy: a lower learning rate).
+        NetworkError: the loss or a weight is no longer a finite number (remedy: a lower learning rate).
     """
     batch = min(settings.batch, len(train))
     an_epoch = max(len(train) // batch, 1)
@@ -119,6 +119,8 @@ def fit(
     finally:
         for module, flag in was.items():
             module.training = flag
+    if not all(bool(torch.isfinite(weight).all()) for weight in graph.parameters()):
+        raise _diverged("weights are no longer finite", len(losses))
     epochs = [losses[start : start + an_epoch] for start in range(0, len(losses), an_epoch)]
     return FitResult(len(losses), tuple(sum(epoch) / len(epoch) for epoch in epochs))
 
@@ -193,9 +195,13 @@ def _loss(logits: Tensor, labels: Tensor, inputs: Tensor, teacher: nn.Module | N
 def _finite(loss: Tensor, step: int) -> float:
     value = float(loss.detach())
     if not math.isfinite(value):
-        raise NetworkError(
-            f"training diverged: the loss is {value} at step {step + 1}",
-            where="lr",
-            remedy="set a lower learning rate (train.lr or finetune.lr), a tenth of it at first",
-        )
+        raise _diverged(f"the loss is {value}", step + 1)
     return value
+
+
+def _diverged(what: str, step: int) -> NetworkError:
+    return NetworkError(
+        f"training diverged: {what} at step {step}",
+        where="lr",
+        remedy="set a lower learning rate (train.lr or finetune.lr), a tenth of it at first",
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, StorageError
 from pipeline.training.data import fetch as fetching
 from pipeline.training.data.download import download
 from pipeline.training.data.fetch import array_sha256, fetch, fetch_published
@@ -145,6 +145,13 @@ def test_a_source_that_decodes_to_other_images_is_refused(small: Published, tmp_
     other = Published(**{**vars(small), "arrays": {**small.arrays, "x_test": checksum(b"")}})
     with pytest.raises(DataError, match="x_test have another SHA-256"):
         fetch_published(other, tmp_path / "cache" / "small")
+
+
+def test_a_cache_that_cannot_be_written(small: Published, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(StorageError) as caught:
+        fetch_published(small, tmp_path / "cache" / "small")
+    assert str(tmp_path / "cache") in str(caught.value)
 
 
 def test_packages_serve_as_sources(small: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

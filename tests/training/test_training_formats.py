@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,17 @@ def test_a_torn_npz_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             reading(tmp_path / "a.npz")
         assert caught.value.where == str(tmp_path / "a.npz")
+
+
+def test_an_archive_or_array_of_another_kind_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("x_train", b"text")
+        archive.writestr("y_train", b"text")
+    for name in ("a", "b"):
+        with pytest.raises(DataError, match=r"cannot be read as \.npz"):
+            npz.read(tmp_path / f"{name}.npz", "train", 1)
 
 
 @pytest.fixture

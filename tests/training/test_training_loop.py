@@ -115,6 +115,12 @@ def test_a_diverging_loss_ends_with_a_remedy(network: nn.Module, two_kinds: Data
     assert "lower learning rate" in caught.value.remedy
 
 
+def test_a_last_step_that_breaks_the_weights_is_noticed(network: nn.Module, two_kinds: DataSet) -> None:
+    settings = FitSettings(epochs=1, lr=float("inf"), batch=16, steps=1)
+    with pytest.raises(NetworkError, match="weights are no longer finite at step 1"):
+        fit(network, two_kinds, CONTRACT, settings, seed=0)
+
+
 @given(st.integers(1, 3000))
 def test_the_schedule_rises_then_falls(total: int) -> None:
     rates = [schedule(step, total) for step in range(total)]

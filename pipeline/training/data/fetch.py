@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, StorageError
 from pipeline.files import write_json
 from pipeline.training.data import npz
 from pipeline.training.data.download import download
@@ -47,15 +47,22 @@ def fetch(name: str, root: Path) -> Path:
 def fetch_published(published: Published, folder: Path) -> Path:
     """Fetch ``published`` into ``folder`` and return its .npz file. Raises DataError and StorageError as `fetch`."""
     target, manifest = folder / "data.npz", folder / "manifest.json"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{published.name}.lock"):
-        if target.is_file() and manifest.is_file():
-            return target
-        scratch = folder.parent / f".{published.name}.partial"
-        arrays = _from_first_source(published, scratch)
-        npz.write(target, arrays, compress=False)
-        write_json(manifest, describe(published.name, published.licence, published.homepage, arrays))
-        shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{published.name}.lock"):
+            if target.is_file() and manifest.is_file():
+                return target
+            scratch = folder.parent / f".{published.name}.partial"
+            arrays = _from_first_source(published, scratch)
+            npz.write(target, arrays, compress=False)
+            write_json(manifest, describe(published.name, published.licence, published.homepage, arrays))
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be written ({error.strerror or error})",
+            where=str(folder.parent),
+            remedy="free space on the disk or make the folder writable; what was fetched so far is kept",
+        ) from error
     return target
 
 

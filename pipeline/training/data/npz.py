@@ -43,7 +43,7 @@ def has_part(path: Path, part: Part) -> bool:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return f"x_{part}" in arrays
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -62,8 +62,10 @@ def read(path: Path, part: Part, channels: int) -> DataSet:
         raise DataError(
             f"has no x_{part} and y_{part}", where=str(path), remedy="store x_train, y_train, x_test, y_test"
         ) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unreadable(path, error) from error
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error) from error  # TypeError: a single .npy array under the name of an .npz
+    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
+        raise _unreadable(path, ValueError(f"x_{part} or y_{part} is not an array"))
     if images.dtype != np.uint8:
         raise DataError(
             f"x_{part} is {images.dtype}, not uint8", where=str(path), remedy="store pixels as uint8, 0 to 255"
