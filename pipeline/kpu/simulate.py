@@ -6,10 +6,11 @@ for v3, v4 and v5 files alike. The CPU's operators are computed in float32, in t
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +22,16 @@ from pipeline.kmodel.memory import Location
 from pipeline.kmodel.model import Kmodel
 from pipeline.kmodel.steps import AddPadding, Download, Step, Upload
 from pipeline.kpu.arithmetic import NNCASE_1_9, Variant, convolve, decode_layer
-from pipeline.kpu.simulator.fused import fused_layer
-from pipeline.kpu.simulator.memory import KpuMap, Memory, PlainMap
+from pipeline.kpu.simulator.fused import LayerRun, fused_layer
+from pipeline.kpu.simulator.memory import Arena, Memory, PlainMap
 from pipeline.kpu.simulator.operators import run_operator
 from pipeline.kpu.simulator.plan import plan_layer
 from pipeline.kpu.simulator.selfcheck import int8_products_are_exact
 from pipeline.kpu.simulator.tensors import tensor_layer
 
 Array = npt.NDArray[np.generic]
-LayerRun = Callable[[KpuMap], KpuMap]
-IMAGES_A_PART = 8
-"""Images that go through the program together; their maps should stay in a core's cache."""
+PART_BYTES = 3 << 19
+"""Bytes of the largest map that go through the program together: 1.5 MB, which stay near a core."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,8 @@ class Program:
     kmodel: Kmodel
     layers: tuple[LayerRun | None, ...]
     device: torch.device | None
+    arenas: deque[Arena] = field(default_factory=deque)
+    """Idle buffers of earlier runs; a run takes one a thread, and puts it back."""
 
 
 def simulate(
@@ -96,7 +98,7 @@ def _layer(conv: KpuConv, variant: Variant, device: torch.device | None) -> Laye
     plan = plan_layer(layer, variant)
     run = fused_layer(plan) if device is None else None
     run = run or tensor_layer(plan, device or torch.device("cpu"))
-    return run or (lambda value: PlainMap(convolve(layer, value.codes(), variant)))
+    return run or (lambda value, _arena: PlainMap(convolve(layer, value.codes(), variant)))
 
 
 def run_program(program: Program, images: Array, *, threads: int | None = None) -> list[Array]:
@@ -109,7 +111,8 @@ def run_program(program: Program, images: Array, *, threads: int | None = None) 
             f"{source.dtype.numpy_name} N×{'×'.join(map(str, shape))}"
         )
     cores = threads or len(os.sched_getaffinity(0))
-    part = max(1, min(IMAGES_A_PART, -(-len(images) // cores)))
+    largest = max((math.prod(r.shape) for step in program.kmodel.convolutions for r in step.outputs), default=1)
+    part = max(1, min(PART_BYTES // largest, -(-len(images) // cores)))
     parts = [images[first : first + part] for first in range(0, max(len(images), 1), part)]
     if program.device is not None or cores == 1 or len(parts) == 1:
         results = [_run_part(program, each) for each in parts]  # torch has threads of its own
@@ -121,7 +124,11 @@ def run_program(program: Program, images: Array, *, threads: int | None = None) 
 
 def _run_part(program: Program, images: Array) -> list[Array]:
     kmodel = program.kmodel
-    memory = Memory(kmodel, len(images))
+    try:
+        arena = program.arenas.pop()
+    except IndexError:
+        arena = Arena()
+    memory = Memory(kmodel, len(images), arena)
     source = kmodel.inputs[0]
     if source.location is Location.KPU:
         memory.kpu.write(source.start, PlainMap(images.astype(np.uint8, copy=False)))
@@ -129,7 +136,10 @@ def _run_part(program: Program, images: Array) -> list[Array]:
         memory.store(source, images)
     for step, layer in zip(kmodel.steps, program.layers, strict=True):
         _run_step(step, layer, memory, kmodel.version)
-    return [_output(memory.view(target)) for target in kmodel.outputs]
+    outputs = [_output(memory.view(target)) for target in kmodel.outputs]
+    memory.kpu.release()
+    program.arenas.append(arena)
+    return outputs
 
 
 def _run_step(step: Step, layer: LayerRun | None, memory: Memory, version: int) -> None:
@@ -152,7 +162,7 @@ def _run_step(step: Step, layer: LayerRun | None, memory: Memory, version: int) 
 
 def _run_convolution(conv: KpuConv, layer: LayerRun | None, memory: Memory) -> None:
     assert layer is not None
-    result = layer(memory.kpu.read(conv.source.start, *_map_shape(conv.source.shape)))
+    result = layer(memory.kpu.read(conv.source.start, *_map_shape(conv.source.shape)), memory.kpu.arena)
     if result.shape[1:] != _map_shape(conv.target.shape):
         raise KmodelError(
             f"the registers say that the result has shape {_map_shape(conv.target.shape)}, it has {result.shape[1:]}",

@@ -4,7 +4,7 @@ Maps are uint8 N×H×W×C with the channels padded to a multiple of four (what t
 weights are 0). A function works through a few images on one thread, without the interpreter's lock; the caller gives
 each thread images of its own, which needs no threading layer and no barrier between layers.
 
-A tile of ``TILE`` pixels × up to 64 output channels goes from sums to codes while it is in the first-level cache.
+A tile of pixels × up to 64 output channels goes from sums to codes while it is in the first-level cache.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from pipeline.kpu.simulator.vnni import GROUP, LANES, dot_block
 
 BLOCK: Final = 6
 """Pixels of a block of dot products: 6 × 4 sums, 4 weights and a broadcast fill 29 of 32 registers."""
-TILE: Final = 2 * BLOCK
 WIDE: Final = 4 * LANES
+TILE: Final = 24 * WIDE
+"""Sums that are made before they are activated; with their codes they stay in the first-level cache."""
 ROUND: Final = 1.5 * 2.0**52
 """Adding and subtracting it rounds a float64 below 2⁵¹ to an integer, half to even."""
 
@@ -40,12 +41,14 @@ def _compile(function: Callable[..., Any]) -> Any:
 
 @_compile
 def _sums(x, x_step, runs, run_step, groups, w, w_step, acc, pixels, vectors):  # type: ignore[no-untyped-def]
-    """Fill acc[pixels][vectors·16]; ``pixels`` may be any number, whole blocks are fastest."""
+    """Fill acc[pixels][vectors·16] for pixels in a row."""
     done = 0
     while done < pixels:
+        if done + BLOCK > pixels >= BLOCK:
+            done = pixels - BLOCK  # some again rather than each by itself
         source = x + done * x_step
         target = acc + done * vectors * 64
-        if pixels - done >= BLOCK:
+        if pixels >= BLOCK:
             if vectors == 4:
                 _BLOCK_4(source, x_step, runs, run_step, groups, w, w_step, target, 256)
             elif vectors == 3:
@@ -131,11 +134,11 @@ def _activate(acc, factor, addend, first, start, slope, add, rounding, u, y, cod
 
 
 @_compile
-def _with_border(image, pad_value, padded):  # type: ignore[no-untyped-def]
+def _with_border(image, pad_value, bordered):  # type: ignore[no-untyped-def]
     """Copy an H×W×C image into the middle of (H+2)×(W+2)×C and set the border."""
     height, width, channels = image.shape
     source = image.reshape(height, width * channels)
-    target = padded.reshape(height + 2, (width + 2) * channels)
+    target = bordered.reshape(height + 2, (width + 2) * channels)
     target[0] = pad_value
     target[height + 1] = pad_value
     for row in range(height):
@@ -156,12 +159,13 @@ def _repeat(values, span, period):  # type: ignore[no-untyped-def]
 
 @_compile
 def convolve_tiles(  # type: ignore[no-untyped-def]
-    x, weights, kernel, pad_value, step, skip, factor, addend, first, start, slope, add, rounding, out
+    x, bordered, weights, kernel, pad_value, step, skip, factor, addend, first, start, slope, add, rounding, out
 ):
     """Convolve, normalise and activate.
 
     Args:
         x: uint8 N×H×W×C, C a multiple of 4.
+        bordered: room for a 3×3 kernel's image with its border, uint8 (H+2)×(W+2)×C.
         weights: int8 vectors × groups × 16 × 4.
         kernel: 1 or 3; ``pad_value`` is the code outside the map.
         step, skip: compute output pixels at rows 0, step, … and columns skip, skip + step, …
@@ -173,18 +177,17 @@ def convolve_tiles(  # type: ignore[no-untyped-def]
     vectors, all_groups = weights.shape[:2]
     groups = all_groups // kernel
     w_step = all_groups * LANES * GROUP
-    acc = np.zeros((TILE + 1) * WIDE, np.int32)
-    u = np.empty((TILE + 1) * WIDE, np.float64)
-    y = np.empty((TILE + 1) * WIDE, np.float64)
-    codes = np.empty((TILE + 1) * WIDE, np.uint8)
-    padded = np.empty((height + 2, width + 2, channels) if kernel == 3 else (1, 1, 1), np.uint8)
+    acc = np.zeros(TILE + WIDE, np.int32)
+    u = np.empty(TILE + WIDE, np.float64)
+    y = np.empty(TILE + WIDE, np.float64)
+    codes = np.empty(TILE + WIDE, np.uint8)
     flat = kernel == 1 and step == 1  # the rows follow each other without a gap
     rows, row_pixels = (1, height * width) if flat else (out_height, out_width)
     row_bytes = (width + kernel - 1) * channels
     for n in range(count):
         if kernel == 3:
-            _with_border(x[n], pad_value, padded)
-            base = padded.ctypes.data
+            _with_border(x[n], pad_value, bordered)
+            base = bordered.ctypes.data
         else:
             base = x[n].ctypes.data
         target = out[n].reshape(out_height * out_width, out_channels)
@@ -196,27 +199,33 @@ def convolve_tiles(  # type: ignore[no-untyped-def]
             w = weights.ctypes.data + vector * w_step
             span = wide * (WIDE // wide)
             factors, addends = _repeat(factor[channel:], span, wide), _repeat(addend[channel:], span, wide)
-            for row in range(rows):
-                source = base + row * step * row_bytes + skip * channels
-                for tile in range(0, row_pixels, TILE):
-                    pixel, pixels = tile, min(TILE, row_pixels - tile)
-                    if pixels < BLOCK and row_pixels >= BLOCK:
-                        pixel, pixels = row_pixels - BLOCK, BLOCK  # again rather than one by one
-                    _sums(
-                        source + pixel * step * channels, step * channels, kernel, row_bytes, groups, w, w_step,
-                        acc.ctypes.data, pixels, vectors_here,
-                    )  # fmt: skip
-                    _activate(
-                        acc, factors, addends, first, start, slope, add, rounding, u, y, codes, pixels * wide
-                    )  # fmt: skip
+            rows_a_tile = max(1, TILE // (row_pixels * wide))
+            pixels_a_tile = min(row_pixels, max(BLOCK, TILE // wide // BLOCK * BLOCK))
+            for row in range(0, rows, rows_a_tile):
+                rows_here = min(rows_a_tile, rows - row)
+                for pixel in range(0, row_pixels, pixels_a_tile):
+                    pixels = min(pixels_a_tile, row_pixels - pixel)
+                    for r in range(rows_here):
+                        source = base + (row + r) * step * row_bytes + (skip + pixel * step) * channels
+                        _sums(
+                            source, step * channels, kernel, row_bytes, groups, w, w_step,
+                            acc.ctypes.data + r * pixels * wide * 4, pixels, vectors_here,
+                        )  # fmt: skip
+                    made = rows_here * pixels
+                    _activate(acc, factors, addends, first, start, slope, add, rounding, u, y, codes, made * wide)
                     place = row * row_pixels + pixel
-                    for p in range(pixels):
-                        target[place + p, channel : channel + stored] = codes[p * wide : p * wide + stored]
+                    if stored == out_channels == wide:
+                        target[place : place + made].reshape(-1)[:] = codes[: made * wide]
+                    else:
+                        for p in range(made):
+                            pixel_codes, here = codes[p * wide : p * wide + stored], target[place + p, channel:]
+                            for c in range(stored):
+                                here[c] = pixel_codes[c]
 
 
 @_compile
 def convolve_depthwise(  # type: ignore[no-untyped-def]
-    x, weights, kernel, pad_value, step, skip, factor, addend, first, start, slope, add, rounding, out
+    x, bordered, weights, kernel, pad_value, step, skip, factor, addend, first, start, slope, add, rounding, out
 ):
     """As ``convolve_tiles``, each channel by itself; weights int8 or int32 9 × C (1×1 kernels: eight rows of 0).
 
@@ -225,13 +234,12 @@ def convolve_depthwise(  # type: ignore[no-untyped-def]
     """
     count, height, width, channels = x.shape
     out_height, out_width = out.shape[1:3]
-    pixels_a_tile = max(1, TILE * WIDE // channels)
+    pixels_a_tile = max(1, TILE // 2 // channels)
     size = (pixels_a_tile + WIDE) * channels
     acc = np.zeros(size, np.int32)
     u, y = np.empty(size, np.float64), np.empty(size, np.float64)
     codes = np.empty(size, np.uint8)
-    padded = np.empty((height + 2, width + 2, channels), np.uint8)
-    lines = padded.reshape(-1)
+    lines = bordered.reshape(-1)
     line = (width + 2) * channels
     span = channels * -(-WIDE // channels)
     factors, addends = _repeat(factor, span, channels), _repeat(addend, span, channels)
@@ -252,7 +260,7 @@ def convolve_depthwise(  # type: ignore[no-untyped-def]
         _repeat(weights[8], along, channels),
     )
     for n in range(count):
-        _with_border(x[n], pad_value, padded)
+        _with_border(x[n], pad_value, bordered)
         for row in range(out_height):
             for pixel in range(0, width, pixels_a_tile):
                 pixels = min(pixels_a_tile, width - pixel)
@@ -267,51 +275,91 @@ def convolve_depthwise(  # type: ignore[no-untyped-def]
                         + x6[i] * w6[i] + x7[i] * w7[i] + x8[i] * w8[i]
                     )  # fmt: skip
                 _activate(acc, factors, addends, first, start, slope, add, rounding, u, y, codes, pixels * channels)
-                for p in range(pixels):
-                    column = (pixel + p - skip) // step
-                    if (pixel + p - skip) % step == 0 and column < out_width:
-                        out[n, row, column] = codes[p * channels : (p + 1) * channels]
+                if step == 1:
+                    out[n, row].reshape(-1)[pixel * channels : (pixel + pixels) * channels] = codes[: pixels * channels]
+                else:
+                    for p in range(pixels):
+                        column = (pixel + p - skip) // step
+                        if (pixel + p - skip) % step == 0 and column < out_width:
+                            out[n, row, column] = codes[p * channels : (p + 1) * channels]
 
 
 @_compile
 def pool_maximum(x, size, stride, out):  # type: ignore[no-untyped-def]
-    """Maximum over size × size windows; pixels over the edge are left out."""
+    """Maximum over size × size windows (2 or 4); pixels over the edge are left out."""
     height, width, channels = x.shape[1:]
+    line = np.empty(width * channels, np.uint8)
     for n in range(out.shape[0]):
+        lines = x[n].reshape(height, width * channels)
         for row in range(out.shape[1]):
-            for column in range(out.shape[2]):
-                target = out[n, row, column]
-                target[:] = 0
-                for y in range(row * stride, min(row * stride + size, height)):
-                    for z in range(column * stride, min(column * stride + size, width)):
-                        source = x[n, y, z]
-                        for c in range(channels):
-                            target[c] = max(target[c], source[c])
+            line[:] = lines[row * stride]
+            for y in range(row * stride + 1, min(row * stride + size, height)):
+                other = lines[y]
+                for i in range(len(line)):
+                    line[i] = max(line[i], other[i])
+            reach = channels
+            while reach < size * channels:  # each pixel with its neighbour, then each pair with the next
+                right = line[reach:]
+                for i in range(len(right)):
+                    line[i] = max(line[i], right[i])
+                reach *= 2
+            _pick(line, stride * channels, out[n, row])
 
 
 @_compile
 def pool_mean(x, size, stride, out):  # type: ignore[no-untyped-def]
-    """Integer mean over size × size windows; pixels over the edge repeat the edge."""
+    """Integer mean over size × size windows (2 or 4); pixels over the edge repeat the edge."""
     height, width, channels = x.shape[1:]
-    total = np.empty(channels, np.uint16)
+    total = np.empty((width + 1) * channels, np.uint16)
+    line = np.empty(width * channels, np.uint8)
+    shift = 2 if size == 2 else 4  # size² is 4 or 16
     for n in range(out.shape[0]):
+        lines = x[n].reshape(height, width * channels)
         for row in range(out.shape[1]):
-            for column in range(out.shape[2]):
-                total[:] = 0
-                for y in range(row * stride, row * stride + size):
-                    for z in range(column * stride, column * stride + size):
-                        source = x[n, min(y, height - 1), min(z, width - 1)]
-                        for c in range(channels):
-                            total[c] += source[c]
-                for c in range(channels):
-                    out[n, row, column, c] = np.uint8(total[c] // (size * size))
+            total[:] = 0
+            for y in range(row * stride, row * stride + size):
+                other = lines[min(y, height - 1)]
+                for i in range(len(other)):
+                    total[i] += other[i]
+            total[width * channels :] = total[(width - 1) * channels : width * channels]
+            reach = channels
+            while reach < size * channels:
+                right = total[reach:]
+                for i in range(len(right)):
+                    total[i] += right[i]
+                reach *= 2
+            for i in range(len(line)):
+                line[i] = np.uint8(total[i] >> shift)
+            _pick(line, stride * channels, out[n, row])
+
+
+@_compile
+def _pick(line, step, out):  # type: ignore[no-untyped-def]
+    """Copy every pixel that begins a window."""
+    pixels, channels = out.shape
+    for pixel in range(pixels):
+        source, target = line[pixel * step : pixel * step + channels], out[pixel]
+        for c in range(channels):
+            target[c] = source[c]
+
+
+@_compile
+def channels_last(codes, out):  # type: ignore[no-untyped-def]
+    """Copy uint8 N×C×H×W to N×H×W×C', C' ≥ C; what is behind C stays."""
+    images, channels, height, width = codes.shape
+    for n in range(images):
+        for c in range(channels):
+            for y in range(height):
+                source, target = codes[n, c, y], out[n, y]
+                for x in range(width):
+                    target[x, c] = source[x]
 
 
 @_compile
 def activate_rows(acc, factor, addend, first, start, slope, add, rounding, codes):  # type: ignore[no-untyped-def]
     """Turn int32 sums, rows × channels, into codes; for sums that were made elsewhere."""
     rows, channels = acc.shape
-    tile = max(1, TILE * WIDE // channels)
+    tile = max(1, TILE // 2 // channels)
     size = (tile + WIDE) * channels
     span = channels * -(-WIDE // channels)
     factors, addends = _repeat(factor, span, channels), _repeat(addend, span, channels)

@@ -10,11 +10,12 @@ import numpy.typing as npt
 from pipeline.kmodel.registers import Pool
 from pipeline.kpu.arithmetic import pool_window
 from pipeline.kpu.simulator import compiled
-from pipeline.kpu.simulator.memory import Codes, KpuMap
+from pipeline.kpu.simulator.memory import Arena, Codes, KpuMap
 from pipeline.kpu.simulator.plan import Pieces, Plan
 from pipeline.kpu.simulator.vnni import GROUP, LANES
 
 Float64s = npt.NDArray[np.float64]
+LayerRun = Callable[[KpuMap, Arena], KpuMap]
 INT32_LIMIT = 1 << 31
 PICKED = {Pool.NONE: (1, 0), Pool.LEFT_TOP_2: (2, 0), Pool.RIGHT_TOP_2: (2, 1), Pool.LEFT_TOP_4: (4, 0)}
 """The pools that only pick a pixel, as (step, first column): what they drop is never computed."""
@@ -38,14 +39,16 @@ class LastChannelMap:
         """The maps as a numpy array N×C×H×W."""
         return np.ascontiguousarray(self.array[..., : self.channels].transpose(0, 3, 1, 2))
 
+    def release(self, arena: Arena) -> None:
+        """Give the array back."""
+        arena.give(self.array)
 
-def last_channel_map(value: KpuMap) -> LastChannelMap:
-    """Return maps with the channels last."""
-    if isinstance(value, LastChannelMap):
-        return value
+
+def last_channel_map(value: KpuMap, arena: Arena) -> LastChannelMap:
+    """Return a copy of maps with the channels last."""
     images, channels, height, width = value.shape
-    array = np.zeros((images, height, width, round_up(channels, GROUP)), np.uint8)
-    array[..., :channels] = value.codes().transpose(0, 2, 3, 1)
+    array = arena.take(images, height, width, round_up(channels, GROUP))
+    compiled.channels_last(np.ascontiguousarray(value.codes()), array)
     return LastChannelMap(array, channels)
 
 
@@ -54,7 +57,7 @@ def round_up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def fused_layer(plan: Plan) -> Callable[[KpuMap], KpuMap] | None:
+def fused_layer(plan: Plan) -> LayerRun | None:
     """Return a function that runs the layer, or None where int8 products do not do (see ``Plan``)."""
     if not plan.exact or not plan.int8_weights or plan.limit >= INT32_LIMIT:
         return None
@@ -72,24 +75,30 @@ def fused_layer(plan: Plan) -> Callable[[KpuMap], KpuMap] | None:
         factor, addend = padded(plan.factor, lanes), padded(plan.addend, lanes)
     pieces = arguments(plan.pieces)
 
-    def run(value: KpuMap) -> KpuMap:
-        source = last_channel_map(value)
+    def run(value: KpuMap, arena: Arena) -> KpuMap:
+        source = value if isinstance(value, LastChannelMap) else last_channel_map(value, arena)
         images, _, height, width = source.shape
-        made = np.empty((images, height // step, width // step, stored), np.uint8)
-        convolve(source.array, weights, layer.kernel, layer.pad_value, step, skip, factor, addend, *pieces, made)
-        return LastChannelMap(pooled(made, layer.pool), layer.out_channels)
+        made = arena.take(images, height // step, width // step, stored)
+        margin = 0 if convolve is compiled.convolve_tiles and layer.kernel == 1 else 1
+        bordered = arena.take(height + 2 * margin, width + 2 * margin, source.array.shape[3])
+        convolve(source.array, bordered, weights, layer.kernel, layer.pad_value, step, skip, factor, addend, *pieces, made)
+        arena.give(bordered)
+        if source is not value:
+            source.release(arena)
+        return LastChannelMap(pooled(made, layer.pool, arena), layer.out_channels)
 
     return run
 
 
-def pooled(codes: Codes, pool: Pool) -> Codes:
+def pooled(codes: Codes, pool: Pool, arena: Arena) -> Codes:
     """Pool N×H×W×C codes that are at full resolution unless the pool only picks."""
     if pool in PICKED:
         return codes
     size, stride = pool_window(pool)
     images, height, width, channels = codes.shape
-    out = np.empty((images, height // stride, width // stride, channels), np.uint8)
+    out = arena.take(images, height // stride, width // stride, channels)
     (compiled.pool_maximum if pool in MAXIMA else compiled.pool_mean)(codes, size, stride, out)
+    arena.give(codes)
     return out
 
 

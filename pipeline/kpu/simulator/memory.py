@@ -7,6 +7,8 @@ concatenation by adjacent addresses, say) are maps laid out as the bytes that th
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +23,36 @@ Codes = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.generic]
 
 
+class Arena:
+    """Buffers that are used again: a new one costs a page fault every 4 KiB, more than a layer's arithmetic.
+
+    One thread's; nothing is shared.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[Codes] = []
+
+    def take(self, *shape: int) -> Codes:
+        """Return an array that holds anything, in the smallest free buffer that is large enough."""
+        size = math.prod(shape)
+        fitting = [index for index, buffer in enumerate(self._free) if len(buffer) >= size]
+        if fitting:
+            buffer = self._free.pop(min(fitting, key=lambda index: len(self._free[index])))
+        else:
+            buffer = np.empty(size, np.uint8)
+        return buffer[:size].reshape(shape)
+
+    def give(self, array: Codes) -> None:
+        """Take back what ``take`` returned; nobody may use it any more."""
+        assert isinstance(array.base, np.ndarray)
+        self._free.append(array.base)
+
+
 class KpuMap(Protocol):
     """uint8 maps, N×C×H×W in meaning; how they are stored is their backend's business."""
+
+    def release(self, arena: Arena) -> None:
+        """Nobody reads the maps any more: give back what came from the arena."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -48,62 +78,84 @@ class PlainMap:
         """The maps as a numpy array N×C×H×W."""
         return self._codes
 
+    def release(self, arena: Arena) -> None:
+        """Nothing: the array is not the arena's."""
+
+
+@dataclass(eq=False)
+class _Entry:
+    """Maps at an address, and which bytes of theirs nothing has covered since."""
+
+    start: int
+    value: KpuMap
+    left: list[tuple[int, int]]
+    laid_out: bool = False
+
 
 class KpuMemory:
     """Feature-map memory of a batch of images. Addresses are bytes, multiples of 64."""
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, images: int, arena: Arena) -> None:
         self.images = images
-        self._maps: dict[int, KpuMap] = {}
+        self.arena = arena
+        self._entries: list[_Entry] = []  # in the order they were written
         self._bytes: Codes | None = None
         self._written = np.zeros(KPU_MEMORY_BYTES // ROW_BYTES, np.bool_)
 
     def write(self, start: int, value: KpuMap) -> None:
-        """Put maps at an address; what they cover is gone."""
-        end = start + _bytes_of(value)
-        if start < 0 or end > KPU_MEMORY_BYTES:
-            raise KmodelError(f"a map at bytes {start} to {end} leaves the KPU's {KPU_MEMORY_BYTES} bytes of memory")
-        for other, old in list(self._maps.items()):
-            old_end = other + _bytes_of(old)
-            if other < end and start < old_end:
-                if other < start or old_end > end:  # a part of it stays
-                    self._lay_out(other, old)
-                del self._maps[other]
-        self._maps[start] = value
-        self._written[start // ROW_BYTES : -(-end // ROW_BYTES)] = True
+        """Put maps at an address; what they cover is gone.
+
+        Raises:
+            KmodelError: they leave the memory.
+        """
+        end = _checked_end(start, *value.shape[1:])
+        for entry in self._entries:
+            entry.left = [
+                part
+                for low, high in entry.left
+                for part in ((low, min(high, start)), (max(low, end), high))
+                if part[0] < part[1]
+            ]
+            if not entry.left:
+                entry.value.release(self.arena)
+        self._entries = [entry for entry in self._entries if entry.left]
+        self._entries.append(_Entry(start, value, [(start, end)]))
+        self._written[start // ROW_BYTES : end // ROW_BYTES] = True
 
     def read(self, start: int, channels: int, height: int, width: int) -> KpuMap:
         """Return the maps of a shape at an address.
 
         Raises:
-            KmodelError: nothing has written there.
+            KmodelError: they leave the memory, or nothing has written there.
         """
-        found = self._maps.get(start)
-        if found is not None and found.shape[1:] == (channels, height, width):
-            return found
-        layout = KpuLayout.of_width(width)
-        end = start + layout.map_bytes(channels, height)
-        if start < 0 or end > KPU_MEMORY_BYTES:
-            raise KmodelError(f"bytes {start} to {end} leave the KPU's {KPU_MEMORY_BYTES} bytes of memory")
+        end = _checked_end(start, channels, height, width)
+        for entry in self._entries:
+            whole = entry.left == [(start, end)] and entry.start == start
+            if whole and entry.value.shape[1:] == (channels, height, width):
+                return entry.value
         if not self._written[start // ROW_BYTES : end // ROW_BYTES].all():
             raise KmodelError(f"a step reads KPU memory from byte {start} on that nothing has written")
-        for other, old in self._maps.items():
-            if other < end and start < other + _bytes_of(old):
-                self._lay_out(other, old)
-        return PlainMap(np.ascontiguousarray(self._laid_out()[:, _addresses(start, channels, height, width)]))
-
-    def _laid_out(self) -> Codes:
         if self._bytes is None:
             self._bytes = np.zeros((self.images, KPU_MEMORY_BYTES), np.uint8)
-        return self._bytes
+        for entry in self._entries:  # the older first: the newer go over them
+            if not entry.laid_out:
+                self._bytes[:, _addresses(entry.start, *entry.value.shape[1:])] = entry.value.codes()
+                entry.laid_out = True
+        return PlainMap(np.ascontiguousarray(self._bytes[:, _addresses(start, channels, height, width)]))
 
-    def _lay_out(self, start: int, value: KpuMap) -> None:
-        self._laid_out()[:, _addresses(start, *value.shape[1:])] = value.codes()
+    def release(self) -> None:
+        """Forget everything."""
+        for entry in self._entries:
+            entry.value.release(self.arena)
+        self._entries.clear()
 
 
-def _bytes_of(value: KpuMap) -> int:
-    _, channels, height, width = value.shape
-    return KpuLayout.of_width(width).map_bytes(channels, height)
+def _checked_end(start: int, channels: int, height: int, width: int) -> int:
+    """Return the byte behind maps at an address."""
+    end = start + KpuLayout.of_width(width).map_bytes(channels, height)
+    if start < 0 or end > KPU_MEMORY_BYTES:
+        raise KmodelError(f"maps at bytes {start} to {end} leave the KPU's {KPU_MEMORY_BYTES} bytes of memory")
+    return end
 
 
 def _addresses(start: int, channels: int, height: int, width: int) -> npt.NDArray[np.int64]:
@@ -117,9 +169,9 @@ def _addresses(start: int, channels: int, height: int, width: int) -> npt.NDArra
 class Memory:
     """All memories of a program over a batch of images."""
 
-    def __init__(self, kmodel: Kmodel, images: int) -> None:
+    def __init__(self, kmodel: Kmodel, images: int, arena: Arena) -> None:
         self.images = images
-        self.kpu = KpuMemory(images)
+        self.kpu = KpuMemory(images, arena)
         constants = np.frombuffer(kmodel.constants, np.uint8)
         ends = {Location.INPUT: 0, Location.OUTPUT: 0}
         for part in (*kmodel.inputs, *kmodel.outputs):

@@ -137,9 +137,15 @@ def _reduce_window(step: steps.ReduceWindow, x: Tensor, _version: int) -> Tensor
 def _pad(step: steps.Pad, x: Tensor, _version: int) -> Tensor:
     if step.mode != 0 or any(interior for *_, interior in step.paddings):
         raise KmodelError("the simulator pads with a constant only, and around a tensor only")
-    crop = tuple(slice(max(-before, 0), size - max(-after, 0)) for size, (before, after, _) in zip(x.shape[1:], step.paddings, strict=True))
-    amounts = [(0, 0)] + [(max(before, 0), max(after, 0)) for before, after, _ in step.paddings]
-    return np.pad(x[(slice(None), *crop)], amounts, constant_values=step.value)
+    shape = step.target.shape
+    result = np.full((len(x), *shape), step.value, x.dtype)  # np.pad takes ten times as long
+    inner, crop = [slice(None)], [slice(None)]
+    for size, (before, after, _) in zip(x.shape[1:], step.paddings, strict=True):
+        kept = size + min(before, 0) + min(after, 0)
+        crop.append(slice(max(-before, 0), max(-before, 0) + kept))
+        inner.append(slice(max(before, 0), max(before, 0) + kept))
+    result[tuple(inner)] = x[tuple(crop)]
+    return result
 
 
 def _fully_connected(step: steps.FullyConnected, x: Tensor, _version: int) -> Tensor:

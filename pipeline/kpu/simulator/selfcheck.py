@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.kpu.arithmetic import NNCASE_1_9, Layer, convolve
 from pipeline.kpu.simulator import vnni
 from pipeline.kpu.simulator.fused import fused_layer
-from pipeline.kpu.simulator.memory import PlainMap
+from pipeline.kpu.simulator.memory import Arena, PlainMap
 from pipeline.kpu.simulator.plan import plan_layer
 
 CHANNELS = 70
@@ -27,7 +27,7 @@ def int8_products_are_exact() -> bool:
         run = fused_layer(plan_layer(layer, NNCASE_1_9))
         codes = random.integers(0, 256, (3, CHANNELS, 5, 7), dtype=np.uint8)
         codes[0] = 255
-        if run is None or not np.array_equal(run(PlainMap(codes)).codes(), convolve(layer, codes)):
+        if run is None or not np.array_equal(run(PlainMap(codes), Arena()).codes(), convolve(layer, codes)):
             return False
     return True
 

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from pipeline.kpu.arithmetic import pool_window
 from pipeline.kpu.simulator import compiled
-from pipeline.kpu.simulator.fused import GROUP, MAXIMA, PICKED, arguments, padded, round_up
-from pipeline.kpu.simulator.memory import Codes, KpuMap
+from pipeline.kpu.simulator.fused import INT32_LIMIT, MAXIMA, PICKED, LayerRun, arguments, padded, round_up
+from pipeline.kpu.simulator.memory import Arena, Codes, KpuMap
 from pipeline.kpu.simulator.plan import CODES, CONSTANT, FALLING_EVEN, HALF_EVEN, HALF_UP, PRODUCT_LIMIT, Plan
+from pipeline.kpu.simulator.vnni import GROUP
 
 FLOAT32_LIMIT = 1 << 24
-INT32_LIMIT = 1 << 31
 
 
 class TensorMap:
@@ -41,8 +41,11 @@ class TensorMap:
         array: Codes = self.tensor.cpu().numpy()
         return array
 
+    def release(self, arena: Arena) -> None:
+        """Nothing: torch has its own allocator."""
 
-def tensor_layer(plan: Plan, device: torch.device) -> Callable[[KpuMap], KpuMap] | None:
+
+def tensor_layer(plan: Plan, device: torch.device) -> LayerRun | None:
     """Return a function that runs the layer on the device, or None where float64 does not hold it (see ``Plan``)."""
     if not plan.exact:
         return None
@@ -54,7 +57,7 @@ def tensor_layer(plan: Plan, device: torch.device) -> Callable[[KpuMap], KpuMap]
     margin = layer.kernel // 2
 
     @torch.inference_mode()
-    def run(value: KpuMap) -> KpuMap:
+    def run(value: KpuMap, _arena: Arena) -> KpuMap:
         codes = value.tensor if isinstance(value, TensorMap) else torch.from_numpy(value.codes())
         x = codes.to(device).to(torch.float32)
         height, width = x.shape[2] // step, x.shape[3] // step
