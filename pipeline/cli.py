@@ -175,3 +175,175 @@ def schema() -> None:
     from pipeline.recipe import Recipe
 
     _print_json(Recipe.model_json_schema())
+
+
+KmodelFile = Annotated[Path, typer.Argument(metavar="FILE.kmodel", help="Any kmodel, also one that another tool made.")]
+
+
+def _read_bytes(path: Path) -> bytes:
+    from pipeline.errors import KmodelError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KmodelError(f"cannot be read ({error.strerror})", where=str(path)) from error
+
+
+def _kmodel_version(text: str) -> int:
+    if text not in ("v3", "v4", "3", "4"):
+        raise typer.BadParameter("allowed are v3 and v4")
+    return int(text.removeprefix("v"))
+
+
+@app.command()
+def inspect(file: KmodelFile, as_json: Json = False) -> None:
+    """Show what a kmodel is: version, layers, memory, registers by name (--json), and which firmware would load it.
+
+    v3, v4, v5 and early v5 are read; v1, v6, v7 and encrypted ones are recognised and named.
+    """
+    from pipeline.firmware.profile import profiles
+    from pipeline.kmodel.identify import identify
+    from pipeline.kmodel.read import read
+    from pipeline.report.kmodel import inspect_json, inspect_table
+
+    content = _read_bytes(file)
+    identity = identify(content)
+    kmodel = read(content, where=str(file)) if identity.readable else None
+    # Early v5 has other operator numbers, which no released firmware knows.
+    loadable = kmodel is not None and not identity.early
+    loads_on = [profile.name for profile in profiles(Path.cwd()) if loadable and identity.version in profile.versions]
+    if as_json:
+        _print_json(inspect_json(identity, kmodel, loads_on, len(content)))
+        return
+    print(f"{file}: {identity.name}, {len(content):,} bytes")
+    if kmodel is None:
+        return
+    _console().print(inspect_table(kmodel, ""))
+    sizes = ", ".join(f"{name.replace('_', ' ')} {size:,}" for name, size in vars(kmodel.sizes).items() if size)
+    print(f"bytes: {sizes}")
+    print(
+        f"memory: {kmodel.heap_bytes:,} bytes of general SRAM beside the file, {kmodel.kpu_bytes:,} of the KPU's 2 MiB"
+    )
+    print(f"format loaded by: {', '.join(loads_on) or 'no known firmware'} (`kpufit gate` says whether it fits)")
+    for note in kmodel.notes:
+        print(f"note: {note}")
+
+
+@app.command()
+def transcode(
+    file: KmodelFile,
+    to: Annotated[str, typer.Option("--to", help="v3 or v4.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    head: Annotated[
+        Path | None, typer.Option(help="ONNX network whose float classifier replaces the kmodel's own head.")
+    ] = None,
+    max_shift: Annotated[
+        int | None, typer.Option(help="Largest activation shift that the runtime knows, e.g. 20 for nncase 0.2's own.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Carry nncase 1.9's v5 over to v4 or v3, which MaixPy and CanMV load; refuses what those cannot hold."""
+    from pipeline.files import write_bytes
+    from pipeline.kmodel.read import read
+    from pipeline.kmodel.transcode import transcode as carry_over
+    from pipeline.kmodel.write import write
+
+    float_head = None
+    if head is not None:
+        from pipeline.network.onnx_head import onnx_head
+        from pipeline.network.read import load_onnx
+
+        float_head = onnx_head(load_onnx(head), where=str(head))
+    source = read(_read_bytes(file), where=str(file))
+    carried = carry_over(source, _kmodel_version(to), head=float_head, max_shift=max_shift)
+    content = write(carried)
+    write_bytes(output, content)
+    if as_json:
+        _print_json({"output": str(output), "version": carried.version, "kmodel_bytes": len(content),
+                     "heap_bytes": carried.heap_bytes, "notes": list(carried.notes)})  # fmt: skip
+        return
+    print(f"{output}: kmodel v{carried.version}, {len(content):,} bytes, {carried.heap_bytes:,} bytes of main memory")
+    for note in carried.notes:
+        print(f"note: {note}")
+
+
+@app.command()
+def simulate(
+    file: KmodelFile,
+    images: Annotated[Path, typer.Option("--input", "-i", help="uint8 N×C×H×W, a .npy file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write, N × the output's shape.")],
+    as_json: Json = False,
+) -> None:
+    """Run a kmodel v3, v4 or v5 on images, bit for bit as nncase 1.9's Simulator says the KPU computes."""
+    import numpy as np
+
+    from pipeline.errors import DataError
+    from pipeline.files import replacing
+    from pipeline.kmodel.read import read
+    from pipeline.kpu.simulate import simulate as run_kmodel
+
+    try:
+        values = np.load(images, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"is not a .npy file of numbers ({error})", where=str(images)) from error
+    kmodel = read(_read_bytes(file), where=str(file))
+    outputs = run_kmodel(kmodel, values)
+    if len(outputs) > 1:
+        with replacing(output.with_suffix(".npz")) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, *outputs)
+        output = output.with_suffix(".npz")
+    else:
+        with replacing(output) as temporary, temporary.open("wb") as stream:
+            np.save(stream, outputs[0])
+    if as_json:
+        _print_json({"output": str(output), "images": len(values), "shapes": [list(each.shape) for each in outputs]})
+    else:
+        shapes = ", ".join(f"{each.dtype} {'×'.join(map(str, each.shape))}" for each in outputs)
+        print(f"{output}: {shapes}")
+
+
+@app.command()
+def gate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.kmodel...", help="One kmodel, or several.")],
+    firmware: Annotated[str, typer.Option(help="A file of configs/firmware.")],
+    load: Annotated[str, typer.Option(help="sd, flash or flash-stream.")] = "sd",
+    camera: Annotated[str, typer.Option(help="none, qqvga, qvga or vga.")] = "qvga",
+    lcd: Annotated[bool, typer.Option(help="Whether an LCD buffer is held.")] = True,
+    dual_buffer: Annotated[bool, typer.Option(help="Whether the camera has two buffers.")] = False,
+    gc_heap: Annotated[int | None, typer.Option(help="MicroPython's heap in bytes.")] = None,
+    model_bytes: Annotated[int | None, typer.Option(help="A budget tighter than the firmware's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge kmodels against a firmware: version, memory, KPU limits. Several: each by itself, and all loaded together.
+
+    Exit code 0 when every one fits by itself and, of several, all fit together; 1 when not.
+    """
+    from pipeline.firmware.facts import facts_of
+    from pipeline.firmware.gate import judge, judge_together
+    from pipeline.firmware.profile import load_profile, profiles
+    from pipeline.kmodel.read import read
+    from pipeline.recipe import Gate, Target, parse
+
+    root = Path.cwd()
+    profile, known = load_profile(firmware, root), profiles(root)
+    values = {"firmware": firmware, "load": load, "camera": camera, "lcd": lcd, "dual_buffer": dual_buffer,
+              "gc_heap": gc_heap, "model_bytes": model_bytes}  # fmt: skip
+    target = parse(Target, values, where="options of kpufit gate")
+    facts = [facts_of(read(_read_bytes(file), where=str(file))) for file in files]
+    verdicts = {str(file): judge(each, profile, target, Gate(max_drop=1.0), others=known)
+                for file, each in zip(files, facts, strict=True)}  # fmt: skip
+    together = judge_together(facts, profile, target) if len(files) > 1 else None
+    accepted = all(verdict.accepted for verdict in verdicts.values()) and (together is None or together.ok)
+    if as_json:
+        judged = {name: verdict.to_json() for name, verdict in verdicts.items()}
+        _print_json({"accepted": accepted, "files": judged, "together": together.to_json() if together else None})
+    else:
+        from pipeline.report.verdict import verdict_lines
+
+        for name, verdict in verdicts.items():
+            print(f"{name}: {'accepted' if verdict.accepted else 'rejected'} for {firmware}")
+            print("\n".join(verdict_lines(verdict.checks)))
+        if together is not None:
+            print(f"together: {'fit' if together.ok else 'do not fit'}")
+            print("\n".join(verdict_lines([together])))
+    raise typer.Exit(EXIT_ACCEPTED if accepted else EXIT_REJECTED)

@@ -7,7 +7,7 @@ one is an error to it). Sizes are bytes, images are channels, height, width.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,8 @@ from pipeline.errors import RecipeError
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+S = TypeVar("S", bound="Section")
 
 
 class Section(BaseModel):
@@ -259,10 +261,19 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"is not YAML ({error})", where=str(path)) from error
     if not isinstance(values, dict):
         raise RecipeError("is not a mapping of sections", where=str(path), remedy="see `kpufit schema`")
+    return parse(Recipe, values, where=str(path))
+
+
+def parse(section: type[S], values: dict[str, Any], *, where: str) -> S:
+    """Validate the values of a recipe, or of one of its sections.
+
+    Raises:
+        RecipeError: names the key and what is allowed.
+    """
     try:
-        return Recipe.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(_explain(error), where=str(path), remedy="see `kpufit schema` for every key") from error
+        raise RecipeError(_explain(error), where=where, remedy="see `kpufit schema` for every key") from error
 
 
 def _explain(error: ValidationError) -> str:

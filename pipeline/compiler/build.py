@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.compiler.compile import compile_network
-from pipeline.compiler.float_head import float_head
+from pipeline.compiler.tflite_head import tflite_head
 from pipeline.kmodel.read import read
 from pipeline.kmodel.transcode import transcode
 from pipeline.kmodel.write import write
@@ -65,5 +65,5 @@ def build_kmodel(
     compiled = compile_network(tflite, "tflite", calibration, contract, nncase_python=nncase_python, where=where)
     if version == NNCASE_VERSION:
         return Built(compiled.kmodel, compiled.kmodel, compiled.log, ())
-    carried = transcode(read(compiled.kmodel, where=where), version, head=float_head(tflite), float_output=True)
+    carried = transcode(read(compiled.kmodel, where=where), version, head=tflite_head(tflite), float_output=True)
     return Built(write(carried), compiled.kmodel, compiled.log, carried.notes)

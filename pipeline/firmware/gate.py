@@ -25,6 +25,9 @@ from pipeline.recipe import Gate, Target
 HEAVIEST = 5
 """How many layers are named as weighing most."""
 
+MOST_MODELS = 5
+"""Models that MaixPy and CanMV hold at once; a sixth gives error 2009 (MaixPy-v1, kpu.load)."""
+
 
 def judge(
     facts: KmodelFacts,
@@ -65,6 +68,25 @@ def judge(
             _accuracy(gate, accuracies or Accuracies()),
         ),
     )
+
+
+def judge_together(facts: Sequence[KmodelFacts], profile: Profile, target: Target) -> Check:
+    """Return whether several kmodels fit in memory at once, so that switching needs no unloading.
+
+    One after the other (load, run, unload) needs only that each fits by itself: ``judge``.
+    """
+    needed = sum(needed_bytes(profile, each.version, each.kmodel_bytes, each.heap_bytes) for each in facts)
+    limit = memory(profile, target).limit
+    figures = {"needed_bytes": needed, "limit_bytes": limit, "models": len(facts), "limit_models": MOST_MODELS}
+    message = f"{len(facts)} models need {needed:,} of {limit:,} bytes"
+    seen, remedies = [], []
+    if needed > limit:
+        seen.append(f"{message}, {needed - limit:,} over")
+        remedies.append("load one at a time: unload (`kpu.deinit`) before the next is loaded")
+    if profile.language == "micropython" and len(facts) > MOST_MODELS:
+        seen.append(f"{len(facts)} models are over the {MOST_MODELS} that may be loaded at once (error 2009)")
+        remedies.append(f"keep at most {MOST_MODELS} loaded")
+    return Check("together", not seen, "; ".join(seen) or message, figures, (), tuple(remedies))
 
 
 def _memory(facts: KmodelFacts, profile: Profile, target: Target, budget: Memory, others: Sequence[Profile]) -> Check:

@@ -13,7 +13,7 @@ from pipeline.kmodel.transcode import Head
 _OPERATORS = schema.BuiltinOperator
 
 
-def float_head(tflite: bytes) -> Head | None:
+def tflite_head(tflite: bytes) -> Head | None:
     """Return the head of a float TFLite network N×H×W×C, or None where it does not end in one.
 
     A head is a fully connected layer without activation, behind a mean over height and width or behind a flattened
