@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipeline.errors import KmodelError
 from pipeline.kmodel.convolution import KpuConv
-from pipeline.kmodel.memory import KPU_MEMORY_BYTES, Location, Range
+from pipeline.kmodel.memory import KPU_MEMORY_BYTES, SRAM_BYTES, Location, Range
 from pipeline.kmodel.model import Kmodel
 from pipeline.kmodel.steps import Step, Unknown
 
@@ -66,16 +66,29 @@ def check_ranges(model: Kmodel) -> None:
 
 
 @dataclass
-class _Kpu:
-    """Feature-map memory: which maps lie where."""
+class _Memory:
+    """Which bytes of general SRAM are written, and which maps lie in feature-map memory."""
 
+    main: npt.NDArray[np.bool_]
     maps: list[Range] = field(default_factory=list)
 
-    def write(self, written: Range) -> None:
-        self.maps = [r for r in self.maps if r.end <= written.start or written.end <= r.start] + [written]
+    def read(self, wanted: Range, name: str) -> None:
+        if wanted.location is Location.KPU:
+            if not any((r.start, r.shape) == (wanted.start, wanted.shape) for r in self.maps):
+                raise KmodelError(f"{name} reads a map at KPU byte {wanted.start} that is not there")
+        elif wanted.location is Location.MAIN and not self.main[wanted.start : wanted.end].all():
+            raise KmodelError(f"{name} reads bytes {wanted.start} to {wanted.end} of main memory unwritten")
 
-    def holds(self, wanted: Range) -> bool:
-        return any((r.start, r.shape) == (wanted.start, wanted.shape) for r in self.maps)
+    def write(self, written: Range, name: str, *, by_dma: bool) -> None:
+        """Mark as written; a DMA's last word spoils what lies in it behind the result."""
+        if written.location is Location.KPU:
+            self.maps = [r for r in self.maps if r.end <= written.start or written.end <= r.start] + [written]
+            return
+        self.main[written.start : written.end] = True
+        if by_dma:
+            if written.start % DMA_BYTES:
+                raise KmodelError(f"{name} writes its result to byte {written.start}, not a multiple of {DMA_BYTES}")
+            self.main[written.end : -(-written.end // DMA_BYTES) * DMA_BYTES] = False
 
 
 def check_dataflow(model: Kmodel) -> None:
@@ -84,36 +97,19 @@ def check_dataflow(model: Kmodel) -> None:
     A convolution or download must find, at its source, a whole map of exactly its shape.
 
     Raises:
-        KmodelError: the step that reads something else.
+        KmodelError: the step that reads something else, or more general SRAM than the chip has.
     """
-    kpu = _Kpu()
-    main: npt.NDArray[np.bool_] = np.zeros(model.main_bytes + DMA_BYTES, dtype=bool)
+    if model.main_bytes > SRAM_BYTES:
+        raise KmodelError(f"the program asks for {model.main_bytes} bytes of general SRAM; the K210 has {SRAM_BYTES}")
+    memory = _Memory(np.zeros(model.main_bytes + DMA_BYTES, dtype=bool))
     for given in model.inputs:
-        if given.location is Location.KPU:
-            kpu.write(given)
-        else:
-            main[given.start : given.end] = True
+        memory.write(given, "the input", by_dma=False)
     for index, step in enumerate(model.steps):
         name = step_name(index, step)
         for wanted in step.inputs:
-            if wanted.location is Location.KPU and not kpu.holds(wanted):
-                raise KmodelError(f"{name} reads a map at KPU byte {wanted.start} that is not there")
-            if wanted.location is Location.MAIN and not main[wanted.start : wanted.end].all():
-                raise KmodelError(f"{name} reads bytes {wanted.start} to {wanted.end} of main memory unwritten")
+            memory.read(wanted, name)
         for written in step.outputs:
-            if written.location is Location.KPU:
-                kpu.write(written)
-            else:
-                _write_main(main, written, name, by_dma=isinstance(step, KpuConv))
+            memory.write(written, name, by_dma=isinstance(step, KpuConv))
     for output in model.outputs:
-        if not main[output.start : output.end].all():
+        if not memory.main[output.start : output.end].all():
             raise KmodelError(f"nothing writes all of the output at {output.start}")
-
-
-def _write_main(main: npt.NDArray[np.bool_], written: Range, name: str, *, by_dma: bool) -> None:
-    """Mark bytes as written; a DMA's last word spoils what lies in it behind the result."""
-    main[written.start : written.end] = True
-    if by_dma:
-        if written.start % DMA_BYTES:
-            raise KmodelError(f"{name} writes its result to byte {written.start}, not a multiple of {DMA_BYTES}")
-        main[written.end : -(-written.end // DMA_BYTES) * DMA_BYTES] = False

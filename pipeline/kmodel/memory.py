@@ -12,6 +12,9 @@ from pipeline.kmodel.registers import ROW_BYTES
 KPU_MEMORY_BYTES: Final = 2 << 20
 """The KPU's feature-map memory (AI SRAM), 2 MiB. Source: kendryte-standalone-sdk platform.h (AI_IO_BASE_ADDR)."""
 
+SRAM_BYTES: Final = 6 << 20
+"""The chip's general SRAM, 6 MiB at 0x80000000. Source: kendryte-standalone-sdk platform.h."""
+
 
 class Location(Enum):
     """The address space a range is in. Offsets are bytes from the start of that space."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pipeline.errors import KmodelError
@@ -44,7 +44,12 @@ def place(address: Address, dtype: DType, shape: tuple[int, ...], strides: tuple
     size = extent(shape, strides) * dtype.itemsize
     if size > 1 << 32:
         raise KmodelError(f"a tensor of {size} bytes")
-    return Range(_PLACES[address.location], dtype, address.offset, size, shape, strides)
+    return _dense(Range(_PLACES[address.location], dtype, address.offset, size, shape, strides))
+
+
+def _dense(r: Range) -> Range:
+    """Leave out strides that say no more than the shape."""
+    return replace(r, strides=()) if r.contiguous else r
 
 
 @dataclass
@@ -96,14 +101,14 @@ class _Inliner:
             if size > 1 << 32:
                 raise KmodelError(f"{where}: a tensor of {size} bytes")
             if raw.location == DATA:
-                return Range(Location.MAIN, raw.dtype, base + raw.start, size, shape, strides)
+                return _dense(Range(Location.MAIN, raw.dtype, base + raw.start, size, shape, strides))
             own, given = {INPUT: (function.inputs, inputs), OUTPUT: (function.outputs, outputs)}.get(
                 raw.location, ((), ())
             )
             for descriptor, operand in zip(own, given, strict=False):
                 if descriptor.start <= raw.start and raw.start + size <= descriptor.start + descriptor.size:
                     start = operand.start + raw.start - descriptor.start
-                    return Range(operand.location, raw.dtype, start, size, shape, strides)
+                    return _dense(Range(operand.location, raw.dtype, start, size, shape, strides))
             raise KmodelError(f"{where}: a range at {raw.start} of location {raw.location} is no input or output of it")
 
         return k210_text.decode(function.text, resolve, lambda part: self.rdata(module, part, where), where)

@@ -24,6 +24,8 @@ LOWEST_START: Final = -(1 << 35)
 MUL_LIMIT: Final = 1 << 15
 GRID: Final = 512
 """Points a channel at which the change is measured."""
+COARSE_GRID: Final = 32
+"""Points a channel at which ways of capping are compared."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ def cap_shifts(conv: KpuConv, limit: int) -> Capped:
         raise KmodelError(f"{conv.name}: its activation's first segment is not flat, so its shifts cannot be capped")
     excess = int(shift[mul != 0].max()) - limit
     candidates = [_scale(conv, by, limit) for by in range(excess + 1)]
-    best = min(candidates, key=lambda candidate: _change(conv, candidate))
-    return Capped(best, _change(conv, best))
+    best = min(candidates, key=lambda candidate: _change(conv, candidate, COARSE_GRID))
+    return Capped(best, _change(conv, best, GRID))
 
 
 def _scale(conv: KpuConv, by: int, limit: int) -> KpuConv:
@@ -87,11 +89,11 @@ def _divide(values: Int64s, by: Int64s) -> Int64s:
     return result
 
 
-def _change(before: KpuConv, after: KpuConv) -> float:
+def _change(before: KpuConv, after: KpuConv, points: int) -> float:
     """Measure the change in codes: accumulators that take v from the first sloped segment to full scale."""
     bn = before.batch_norm
     low, high = _span(before)
-    v = np.linspace(low, high, GRID)[None, :]
+    v = np.linspace(low, high, points)[None, :]
     mul = bn.mul[:, None].astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         acc = (v - bn.add[:, None]) * np.exp2(bn.shift[:, None]) / mul

@@ -18,12 +18,12 @@ from pipeline.kmodel.check import check_dataflow, step_name
 from pipeline.kmodel.convolution import KpuConv
 from pipeline.kmodel.head import ALIGNMENT, Head, Quant
 from pipeline.kmodel.layout import check_registers
-from pipeline.kmodel.memory import DType, Location, Range
+from pipeline.kmodel.memory import SRAM_BYTES, DType, Location, Range
 from pipeline.kmodel.model import Kmodel
 from pipeline.kmodel.parts import main_range
 from pipeline.kmodel.read import read
 from pipeline.kmodel.shifts import cap_shifts
-from pipeline.kmodel.steps import Dequantise, Download, Step, Unknown, Upload, map_ranges
+from pipeline.kmodel.steps import Dequantise, Download, Quantise, Step, Unknown, Upload, map_ranges
 from pipeline.kmodel.write import write
 
 __all__ = ["Head", "Quant", "transcode"]
@@ -74,6 +74,11 @@ def transcode(
     elif float_output:
         steps, outputs = _float_output(steps, outputs, output_quant)
     steps, inputs = _lift_input(steps, given, to)
+    notes += [
+        f"{step_name(index, step)}: v{to} rounds halves away from zero where v5 rounds them to even"
+        for index, step in enumerate(steps)
+        if isinstance(step, Quantise)
+    ]
     steps = tuple(carry(index, step, steps[:index], constants, to) for index, step in enumerate(steps))
     steps = tuple(_convolution(index, step, to, max_shift, notes) for index, step in enumerate(steps))
     main_bytes, moved, ins, outs = _place(steps, inputs, outputs)
@@ -222,7 +227,9 @@ def _place(
     }
     base = {Location.MAIN: 0, Location.OUTPUT: _aligned(ends[Location.MAIN])}
     base[Location.INPUT] = base[Location.OUTPUT] + _aligned(ends[Location.OUTPUT])
-    size = max(base[where] + ends[where] for where in base if ends[where])
+    size = _aligned(max((base[where] + ends[where] for where in base if ends[where]), default=0))
+    if size > SRAM_BYTES:
+        raise KmodelError(f"the program needs {size} bytes of general SRAM; the K210 has {SRAM_BYTES}")
 
     def moved(r: Range) -> Range:
         if r.location not in base:
@@ -230,7 +237,7 @@ def _place(
         return replace(r, location=Location.MAIN, start=base[r.location] + r.start)
 
     return (
-        _aligned(size),
+        size,
         tuple(map_ranges(step, moved) for step in steps),
         tuple(moved(r) for r in inputs),
         tuple(moved(r) for r in outputs),
