@@ -14,6 +14,7 @@ import pipeline
 from pipeline.errors import ToolError
 from pipeline.quantisation.exchange import LOG, get_error
 
+_OUT_OF_MEMORY = ("MemoryError", "Cannot allocate memory", "bad_alloc", "failed to map segment", "ResourceExhausted")
 _NAME = "the quantisation process (TensorFlow)"
 
 
@@ -114,6 +115,6 @@ def _crash(code: int, log: str) -> ToolError:
     else:
         last = next((line for line in reversed(log.splitlines()) if line.strip()), "it said nothing")
         what, remedy = f"{_NAME} failed: {last.strip()}", "please report its last lines"
-        if "MemoryError" in log or "Cannot allocate memory" in log or "bad_alloc" in log:
-            remedy = "its memory limit was reached: free some memory, or use fewer or smaller training images"
+    if any(text in log for text in _OUT_OF_MEMORY):
+        remedy = "its memory limit was reached: free some memory, or use fewer or smaller training images"
     return ToolError(what, remedy=remedy, log=log)

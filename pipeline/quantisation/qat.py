@@ -92,7 +92,7 @@ def train(
             if not np.isfinite(losses[-1]):
                 reason = f"the loss became {losses[-1]} in step {number + 1} of epoch {epoch + 1}"
                 _restore(model, best_weights)
-                return Trained(before, best, epochs, reason)
+                return Trained(before, best if epochs else before, epochs, reason)
             if (number + 1) % max(1, steps // _RANGE_UPDATES) == 0 or number + 1 == steps:
                 _restore(model, trained_weights(quantised))
                 set_ranges(quantised, observed_ranges(model, inputs))

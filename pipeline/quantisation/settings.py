@@ -23,7 +23,7 @@ class Settings:
     """
 
     epochs: int = 1
-    lr: float = 1e-3
+    lr: float = 3e-4
     batch: int = 64
     distil: float = 0.9
     temperature: float = 2.0

@@ -20,6 +20,8 @@ from pipeline.errors import NetworkError
 from pipeline.quantisation.convert_tf import convert
 from pipeline.quantisation.kpu_scheme import fake_quantised, observed_ranges, set_ranges, wrapped_layers
 from pipeline.quantisation.lift_keras import lift
+from pipeline.quantisation.qat import Images, train
+from pipeline.quantisation.settings import Settings
 from pipeline.quantisation.to_tflite import tflite_predict, to_tflite
 
 
@@ -29,6 +31,7 @@ def main(folder: Path) -> None:
     found: dict[str, Any] = {}
     for path in sorted(folder.glob("*.onnx")):
         found[path.stem] = examine(path, images, inputs)
+    found["divergence"] = diverge(folder / "mobile.onnx", images)
     (folder / "found.json").write_text(json.dumps(found))
 
 
@@ -43,6 +46,17 @@ def examine(path: Path, images: Any, inputs: Any) -> dict[str, Any]:
     path.with_suffix(".tflite").write_bytes(tflite)
     np.save(path.with_suffix(".tflite.npy"), tflite_predict(tflite, inputs))
     return {"layers": [type(layer).__name__ for layer in model.layers], "fake": fake(model, inputs, path)}
+
+
+def diverge(path: Path, images: Any) -> dict[str, Any]:
+    """Training with a learning rate that no network survives."""
+    model = lift(convert(path, images))
+    given = model.get_weights()
+    data = Images(np.ascontiguousarray(images), np.arange(len(images)) % 4)
+    settings = Settings(epochs=1, batch=8, lr=1e38)
+    outcome = train(model, data, data, images[:8], lambda chosen: chosen.astype(np.float32) / 255, settings, print)
+    kept = all(np.array_equal(now, then) for now, then in zip(model.get_weights(), given, strict=True))
+    return {"diverged": outcome.diverged, "epochs": len(outcome.epochs), "kept": kept}
 
 
 def fake(model: Any, inputs: Any, path: Path) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from quantisation_networks import CONTRACT, make
 from pipeline.compiler.compile import Compiled, compile_network
 from pipeline.compiler.environment import find_nncase
 from pipeline.compiler.simulate import nncase_simulate
-from pipeline.errors import DataError, NetworkError
+from pipeline.errors import DataError, NetworkError, ToolError
 from pipeline.evaluation.tflite import tflite_scores
 from pipeline.kmodel.read import read
 from pipeline.network.contract import InputContract
 from pipeline.quantisation.quantise import Candidate, Candidates, quantise
+from pipeline.quantisation.settings import Settings
 from pipeline.training.data.sets import DataSet
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,25 @@ def test_the_better_prediction_wins_and_ptq_wins_ties(ptq: float | None, qat: fl
     both = Candidates(Candidate("ptq", b"", 0.9, ptq), Candidate("qat", b"", 0.9, qat), {})
     assert both.predicted.method == kept
     assert Candidates(both.ptq, None, {}).predicted.method == "ptq"
+
+
+def test_without_labels_there_is_ptq_alone(images: NDArray[np.uint8]) -> None:
+    model = make("mobile", folded=False)
+    notes: list[str] = []
+    made = quantise(model, CONTRACT, images, settings=Settings(equalise=False, threads=1), notify=notes.append)
+    assert made.qat is None
+    assert (made.ptq.float_accuracy, made.ptq.predicted_accuracy) == (None, None)
+    assert (made.report["equalisation"], made.report["training"]) == ([], None)
+    assert notes == ["starting TensorFlow", "converting from ONNX", "writing TFLite"]
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"image": CONTRACT.normalise(images)})[0]
+    np.testing.assert_allclose(tflite_scores(made.ptq.tflite, images, CONTRACT), expected, atol=1e-4)
+
+
+def test_a_memory_limit_that_is_too_low_is_told(images: NDArray[np.uint8]) -> None:
+    with pytest.raises(ToolError) as raised:
+        quantise(make("plain"), CONTRACT, images, settings=Settings(memory_bytes=1 << 28), notify=lambda line: None)
+    assert "memory" in raised.value.remedy
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(images: NDArray[np.uint8]) -> None:
