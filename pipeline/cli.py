@@ -248,14 +248,14 @@ def transcode(
     from pipeline.kmodel.transcode import transcode as carry_over
     from pipeline.kmodel.write import write
 
-    float_head = None
+    version, float_head = _kmodel_version(to), None
     if head is not None:
         from pipeline.network.onnx_head import onnx_head
         from pipeline.network.read import load_onnx
 
         float_head = onnx_head(load_onnx(head), where=str(head))
     source = read(_read_bytes(file), where=str(file))
-    carried = carry_over(source, _kmodel_version(to), head=float_head, max_shift=max_shift)
+    carried = carry_over(source, version, head=float_head, max_shift=max_shift)
     content = write(carried)
     write_bytes(output, content)
     if as_json:
