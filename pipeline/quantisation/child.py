@@ -57,7 +57,8 @@ def run_child(command: Sequence[str], folder: Path, *, silence_s: float, notify:
             alive = _listen(reading, silence_s, notify)
             if not alive:
                 process.kill()
-            code = process.wait(timeout=silence_s)
+            code = _end(process, silence_s)
+            alive = alive and code is not None
         finally:
             process.kill()
             process.wait()
@@ -72,7 +73,7 @@ def run_child(command: Sequence[str], folder: Path, *, silence_s: float, notify:
             remedy="run it again with fewer other programs running, or with a smaller network",
             log=text,
         )
-    if code == 0:
+    if not code:
         return
     error = get_error(folder)
     if error is not None:
@@ -91,6 +92,14 @@ def _listen(reading: int, silence_s: float, notify: Callable[[str], None]) -> bo
         for line in lines:
             notify(line.decode(errors="replace"))
     return False
+
+
+def _end(process: subprocess.Popen[bytes], silence_s: float) -> int | None:
+    """The exit status; None when it does not end although it has said its last."""
+    try:
+        return process.wait(timeout=silence_s)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _environment() -> dict[str, str]:

@@ -6,7 +6,7 @@ from N×C×H×W; a ``Tensor`` therefore carries the order of axes that onnx2tf s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,14 @@ from pipeline.errors import NetworkError
 
 NHWC = (0, 1, 2, 3)
 FLAT = (0, 1)
+
+
+Arguments = Mapping[str, Any]
+"""An operator's arguments by name: tensors as ``Tensor``, constants as arrays."""
+
+
+class Unliftable(Exception):  # noqa: N818
+    """An operator, or a use of one, that no Keras layer of ours stands for."""
 
 
 @dataclass(frozen=True)
@@ -115,3 +123,25 @@ def refuse(where: str, what: str) -> NetworkError:
         where=where,
         remedy="run `replace` first, or see `kpufit check` for what the KPU can do with this layer",
     )
+
+
+def as_image(value: Any, *, any_order: bool = False) -> Tensor:
+    """Return an argument that is an image, N×H×W×C to onnx2tf too unless ``any_order``."""
+    if not isinstance(value, Tensor) or len(value.order) != 4 or not (any_order or value.order == NHWC):
+        raise Unliftable("input that is not an N×H×W×C activation")
+    return value
+
+
+def as_constant(value: Any) -> NDArray[np.float32]:
+    """Return an argument that is an array."""
+    if isinstance(value, Tensor):
+        raise Unliftable("weights that are computed rather than constant")
+    return np.asarray(value, np.float32)
+
+
+def as_scalar(value: Any) -> float:
+    """Return an argument that is one number."""
+    array = as_constant(value)
+    if array.size != 1:
+        raise Unliftable("a bound a channel")
+    return float(array.reshape(()))

@@ -6,24 +6,26 @@ tensors are ``Tensor`` and constants are arrays. A function raises ``Unliftable`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import tf_keras
-from numpy.typing import NDArray
 from tf_keras import layers
 
-from pipeline.quantisation.keras_graph import FLAT, NHWC, Graph, Tensor, layer_of
-
-Arguments = Mapping[str, Any]
-ONE = np.ones(1, np.float32)
-ZERO = np.zeros(1, np.float32)
-
-
-class Unliftable(Exception):  # noqa: N818
-    """An operator, or a use of one, that no Keras layer of ours stands for."""
+from pipeline.quantisation.keras_graph import (
+    FLAT,
+    NHWC,
+    Arguments,
+    Graph,
+    Tensor,
+    Unliftable,
+    as_image,
+    as_scalar,
+    layer_of,
+)
+from pipeline.quantisation.keras_linear import add, convolution, depthwise, matmul, multiply, subtract
 
 
 @tf_keras.utils.register_keras_serializable("kpufit")
@@ -43,72 +45,6 @@ class Clip(layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "low": self.low, "high": self.high}
 
 
-def convolution(graph: Graph, given: Arguments) -> Tensor:
-    """``tf.nn.convolution`` with constant filters (H×W×I×O) → Conv2D."""
-    source, kernel = _image(given["input"]), _constant(given["filters"])
-    if kernel.shape[2] != source.shape[-1]:
-        raise Unliftable(f"grouped convolution ({source.shape[-1] // kernel.shape[2]} groups)")
-    factory = partial(
-        layers.Conv2D,
-        kernel.shape[3],
-        kernel.shape[:2],
-        strides=tuple(int(s) for s in given["strides"]),
-        padding=given["padding"],
-        dilation_rate=tuple(int(d) for d in given["dilations"] or (1, 1)),
-    )
-    return graph.weighted("conv", factory, source, kernel, kernel.shape[3])
-
-
-def depthwise(graph: Graph, given: Arguments) -> Tensor:
-    """``tf.compat.v1.nn.depthwise_conv2d`` with a constant filter (H×W×C×1) → DepthwiseConv2D."""
-    source, kernel = _image(given["input"]), _constant(given["filter"])
-    if kernel.shape[3] != 1:
-        raise Unliftable(f"depthwise convolution with multiplier {kernel.shape[3]}")
-    factory = partial(
-        layers.DepthwiseConv2D,
-        kernel.shape[:2],
-        strides=tuple(int(s) for s in given["strides"][1:3]),
-        padding=given["padding"],
-        dilation_rate=tuple(int(d) for d in given["rate"] or (1, 1)),
-    )
-    return graph.weighted("depthwise", factory, source, kernel, kernel.shape[2])
-
-
-def matmul(graph: Graph, given: Arguments) -> Tensor:
-    """``tf.linalg.matmul`` with a constant right side → Dense."""
-    source, kernel = given["a"], _constant(given["b"])
-    if source.order != FLAT or any(given[flag] for flag in ("transpose_a", "transpose_b", "adjoint_a", "adjoint_b")):
-        raise Unliftable("matrix product that is not a fully connected layer")
-    return graph.weighted("dense", partial(layers.Dense, kernel.shape[1]), source, kernel, kernel.shape[1])
-
-
-def add(graph: Graph, given: Arguments) -> Tensor:
-    """A constant is the bias of the layer before it; two tensors are a residual sum."""
-    left, right = given["x"], given["y"]
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        return _join(graph, "add", layers.Add, [left, right])
-    tensor, constant = (left, right) if isinstance(left, Tensor) else (right, left)
-    offset = tensor.array(_constant(constant))
-    return _affine(graph, tensor, ONE, offset)
-
-
-def subtract(graph: Graph, given: Arguments) -> Tensor:
-    """``tensor − constant``."""
-    if not isinstance(given["x"], Tensor) or isinstance(given["y"], Tensor):
-        raise Unliftable("difference of two activations")
-    return add(graph, {"x": given["x"], "y": -_constant(given["y"])})
-
-
-def multiply(graph: Graph, given: Arguments) -> Tensor:
-    """A constant scales the layer before it; two tensors are a product (swish, squeeze and excitation)."""
-    left, right = given["x"], given["y"]
-    if isinstance(left, Tensor) and isinstance(right, Tensor):
-        return _join(graph, "multiply", layers.Multiply, [left, right])
-    tensor, constant = (left, right) if isinstance(left, Tensor) else (right, left)
-    scale = tensor.array(_constant(constant))
-    return _affine(graph, tensor, scale, ZERO)
-
-
 def minimum(graph: Graph, given: Arguments) -> Tensor:
     """``min(x, constant)``."""
     tensor, bound = _tensor_and_scalar(given)
@@ -123,7 +59,7 @@ def maximum(graph: Graph, given: Arguments) -> Tensor:
 
 def clip(graph: Graph, given: Arguments) -> Tensor:
     """``tf.clip_by_value``."""
-    return _clip(graph, given["t"], _scalar(given["clip_value_min"]), _scalar(given["clip_value_max"]))
+    return _clip(graph, given["t"], as_scalar(given["clip_value_min"]), as_scalar(given["clip_value_max"]))
 
 
 def relu(graph: Graph, given: Arguments, *, most: float | None = None) -> Tensor:
@@ -156,7 +92,7 @@ def softmax(graph: Graph, given: Arguments) -> Tensor:
 
 def pad(graph: Graph, given: Arguments) -> Tensor:
     """Zero padding of height and width → ZeroPadding2D (nncase folds it into a VALID convolution)."""
-    source = _image(given["tensor"], any_order=True)
+    source = as_image(given["tensor"], any_order=True)
     theirs = np.asarray(given["paddings"])
     ours = [tuple(int(p) for p in theirs[source.order.index(axis)]) for axis in range(4)]
     if not theirs.any():
@@ -172,12 +108,12 @@ def pad(graph: Graph, given: Arguments) -> Tensor:
 
 def max_pool(graph: Graph, given: Arguments) -> Tensor:
     """``tf.nn.max_pool2d`` → MaxPooling2D."""
-    return _pool(graph, layers.MaxPooling2D, _image(given["input"]), given)
+    return _pool(graph, layers.MaxPooling2D, as_image(given["input"]), given)
 
 
 def average_pool(graph: Graph, given: Arguments) -> Tensor:
     """``tf.compat.v1.nn.avg_pool`` → AveragePooling2D; over the whole image → GlobalAveragePooling2D."""
-    source = _image(given["value"])
+    source = as_image(given["value"])
     if tuple(int(size) for size in given["ksize"][1:3]) == source.shape[:2] and given["padding"] == "VALID":
         return _global_average(graph, source, keep=True)
     return _pool(graph, layers.AveragePooling2D, source, given)
@@ -185,7 +121,7 @@ def average_pool(graph: Graph, given: Arguments) -> Tensor:
 
 def reduce_mean(graph: Graph, given: Arguments) -> Tensor:
     """The mean over height and width → GlobalAveragePooling2D."""
-    source = _image(given["input_tensor"], any_order=True)
+    source = as_image(given["input_tensor"], any_order=True)
     axes = {source.axis(int(axis)) for axis in np.atleast_1d(given["axis"])}
     if axes != {1, 2}:
         raise Unliftable("mean over axes other than height and width")
@@ -233,7 +169,7 @@ def concat(graph: Graph, given: Arguments) -> Tensor:
 
 def nearest(graph: Graph, given: Arguments) -> Tensor:
     """Nearest-neighbour resize by a whole factor → UpSampling2D."""
-    source = _image(given["images"])
+    source = as_image(given["images"])
     wanted = [int(size) for size in np.asarray(given["size"]).reshape(-1)]
     if any(large % small for large, small in zip(wanted, source.shape[:2], strict=True)) or given["align_corners"]:
         raise Unliftable("resize by anything but a whole factor")
@@ -273,24 +209,6 @@ OPERATORS: dict[str, Callable[[Graph, Arguments], Tensor]] = {
 }
 
 
-def _affine(graph: Graph, tensor: Tensor, scale: NDArray[np.float32], offset: NDArray[np.float32]) -> Tensor:
-    """``scale · x + offset``, in the layer before where possible, else as a layer where it is the same everywhere."""
-    if not np.any(scale != 1) and not np.any(offset):
-        return tensor
-    if graph.absorb(tensor, scale, offset):
-        return tensor
-    if scale.size != 1 or offset.size != 1:
-        raise Unliftable(f"constants a channel that no layer can take in (after {layer_of(tensor).name})")
-    factory = partial(layers.Rescaling, float(scale.reshape(())), float(offset.reshape(())))
-    return graph.apply("rescale", factory, tensor.keras, order=tensor.order)
-
-
-def _join(graph: Graph, kind: str, factory: Callable[..., Any], parts: list[Tensor]) -> Tensor:
-    if parts[0].order != parts[1].order:
-        raise Unliftable("two activations in different layouts")
-    return graph.apply(kind, factory, [part.keras for part in parts], order=parts[0].order)
-
-
 def _clip(graph: Graph, tensor: Tensor, low: float, high: float) -> Tensor:
     if low == 0:
         factory = partial(layers.ReLU, max_value=None if np.isinf(high) else high)
@@ -315,27 +233,8 @@ def _is_never_negative(tensor: Tensor) -> bool:
     return isinstance(layer_of(tensor), layers.ReLU)
 
 
-def _image(value: Any, *, any_order: bool = False) -> Tensor:
-    if not isinstance(value, Tensor) or len(value.order) != 4 or not (any_order or value.order == NHWC):
-        raise Unliftable("input that is not an N×H×W×C activation")
-    return value
-
-
-def _constant(value: Any) -> NDArray[np.float32]:
-    if isinstance(value, Tensor):
-        raise Unliftable("weights that are computed rather than constant")
-    return np.asarray(value, np.float32)
-
-
-def _scalar(value: Any) -> float:
-    array = _constant(value)
-    if array.size != 1:
-        raise Unliftable("a bound a channel")
-    return float(array.reshape(()))
-
-
 def _tensor_and_scalar(given: Arguments) -> tuple[Tensor, float]:
     left, right = given["x"], given["y"]
     if isinstance(left, Tensor) and isinstance(right, Tensor):
         raise Unliftable("minimum or maximum of two activations")
-    return (left, _scalar(right)) if isinstance(left, Tensor) else (right, _scalar(left))
+    return (left, as_scalar(right)) if isinstance(left, Tensor) else (right, as_scalar(left))

@@ -8,12 +8,14 @@ ranges: fake_quant nudges the zero point of a symmetric range from 127.5 to 128.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
+from numpy.typing import NDArray
 from tf_keras import layers
 
 WEIGHTED = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)
@@ -135,19 +137,25 @@ def set_ranges(wrapped: Any, ranges: dict[str, tuple[float, float]]) -> None:
             wrapper._output_quantizer_vars["high"].assign(max(high, min(low, 0.0) + _NARROWEST))
 
 
-def observed_ranges(model: Any, inputs: Any, batch: int = 64) -> dict[str, tuple[float, float]]:
-    """Minimum and maximum of every quantised output of the float ``model`` over ``inputs``, as nncase calibrates."""
+def range_observer(model: Any, batch: int = 64) -> Callable[[NDArray[np.float32]], dict[str, tuple[float, float]]]:
+    """Return a function of inputs N×H×W×C that gives minimum and maximum of every quantised output, by layer name.
+
+    It runs the float ``model`` with the weights that this has at the time, and counts every value, as nncase's
+    ``no_clip`` calibration does.
+    """
     names = [layer.name for layer in model.layers if _makes_range(layer)]
     probe = tf_keras.Model(model.input, [model.get_layer(name).output for name in names])
     extremes = tf.function(
         lambda images: [(tf.reduce_min(values), tf.reduce_max(values)) for values in tf.nest.flatten(probe(images))],
         reduce_retracing=True,
     )
-    seen = np.array([extremes(inputs[start : start + batch]) for start in range(0, len(inputs), batch)], np.float32)
-    return {
-        name: (float(low), float(high))
-        for name, low, high in zip(names, seen[:, :, 0].min(axis=0), seen[:, :, 1].max(axis=0), strict=True)
-    }
+
+    def observe(inputs: NDArray[np.float32]) -> dict[str, tuple[float, float]]:
+        seen = np.array([extremes(inputs[start : start + batch]) for start in range(0, len(inputs), batch)], np.float32)
+        lows, highs = seen[:, :, 0].min(axis=0), seen[:, :, 1].max(axis=0)
+        return {name: (float(low), float(high)) for name, low, high in zip(names, lows, highs, strict=True)}
+
+    return observe
 
 
 def trained_weights(wrapped: Any) -> dict[str, list[Any]]:

@@ -15,8 +15,8 @@ import tensorflow as tf
 import tf_keras
 
 from pipeline.errors import NetworkError
-from pipeline.quantisation.keras_graph import NHWC, Graph, Tensor, refuse
-from pipeline.quantisation.keras_operators import OPERATORS, Unliftable
+from pipeline.quantisation.keras_graph import NHWC, Graph, Tensor, Unliftable, refuse
+from pipeline.quantisation.keras_operators import OPERATORS
 
 _Key = tuple[int, int, int]
 

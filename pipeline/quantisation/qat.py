@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from pipeline.quantisation.kpu_scheme import fake_quantised, observed_ranges, set_ranges, trained_weights
+from pipeline.quantisation.kpu_scheme import fake_quantised, range_observer, set_ranges, trained_weights
 from pipeline.quantisation.settings import Settings
 
 _RANGE_UPDATES = 4  # an epoch
@@ -66,9 +66,9 @@ def train(
         normalise: of uint8 N×H×W×C images to the network's float32 input.
         note: called with a line of progress.
     """
-    inputs = tf.constant(normalise(calibration))
+    inputs, observe = normalise(calibration), range_observer(model)
     quantised = fake_quantised(model)
-    set_ranges(quantised, observed_ranges(model, inputs))
+    set_ranges(quantised, observe(inputs))
     evaluate = _evaluator(quantised)
     before = _accuracy(evaluate, validation, normalise)
     if settings.epochs == 0:
@@ -95,7 +95,7 @@ def train(
                 return Trained(before, best if epochs else before, epochs, reason)
             if (number + 1) % max(1, steps // _RANGE_UPDATES) == 0 or number + 1 == steps:
                 _restore(model, trained_weights(quantised))
-                set_ranges(quantised, observed_ranges(model, inputs))
+                set_ranges(quantised, observe(inputs))
                 note(f"epoch {epoch + 1} of {settings.epochs}, step {number + 1} of {steps}, loss {losses[-1]:.4f}")
         accuracy = _accuracy(evaluate, validation, normalise)
         epochs.append({"loss": float(np.mean(losses)), "accuracy": accuracy})

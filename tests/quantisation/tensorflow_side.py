@@ -18,7 +18,7 @@ from tf_keras import layers
 
 from pipeline.errors import NetworkError
 from pipeline.quantisation.convert_tf import convert
-from pipeline.quantisation.kpu_scheme import fake_quantised, observed_ranges, set_ranges, wrapped_layers
+from pipeline.quantisation.kpu_scheme import fake_quantised, range_observer, set_ranges, wrapped_layers
 from pipeline.quantisation.lift_keras import lift
 from pipeline.quantisation.qat import Images, train
 from pipeline.quantisation.settings import Settings
@@ -62,8 +62,7 @@ def diverge(path: Path, images: Any) -> dict[str, Any]:
 def fake(model: Any, inputs: Any, path: Path) -> dict[str, Any]:
     """How many distinct values each fake-quantised output has, and the kernels beside their quantised form."""
     quantised = fake_quantised(model)
-    before = observed_ranges(model, tf.constant(inputs))
-    set_ranges(quantised, before)
+    set_ranges(quantised, range_observer(model)(inputs))
     np.save(path.with_suffix(".fake.npy"), quantised(inputs).numpy())
     outputs, kernels = {}, {}
     for name, wrapper in wrapped_layers(quantised).items():
