@@ -1,10 +1,10 @@
-"""The entry point: runs the command line and turns typed errors into a message and exit code 2."""
+"""The entry point: runs the command line and turns errors into a message and exit code 2."""
 
 from __future__ import annotations
 
 import sys
 
-from pipeline.errors import EXIT_ERROR, KpufitError
+from pipeline.failure import tell
 
 
 def main() -> None:
@@ -13,9 +13,8 @@ def main() -> None:
 
     try:
         app()
-    except KpufitError as error:
-        print(f"kpufit: {error}", file=sys.stderr)
-        sys.exit(EXIT_ERROR)
+    except Exception as error:
+        sys.exit(tell("kpufit", error))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ Exit codes: 0 done (for ``accept``: accepted), 1 rejected, 2 bad input or a fail
 from __future__ import annotations
 
 import sys
-import traceback
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.errors import EXIT_ERROR, KpufitError
+from pipeline.errors import EXIT_ERROR
+from pipeline.failure import tell
 from pipeline.files import remove_partial
 from pipeline.processes import die_with_parent
 from pipeline.stages.layout import STAGES, open_run
@@ -32,11 +32,8 @@ def main(arguments: list[str]) -> int:
                 remove_partial(folder)
             code: int = import_module(f"pipeline.stages.{stage}").run(run)
             return code
-    except KpufitError as error:
-        print(f"kpufit {stage}: {error}", file=sys.stderr)
-    except Exception:  # a bug of ours: never to be taken for a rejection, whose code is 1
-        traceback.print_exc()
-    return EXIT_ERROR
+    except Exception as error:
+        return tell(f"kpufit {stage}", error)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pipeline.stages.layout import Run
 
 def run(run: Run) -> int:
     """Return 0 when the gate accepted; 1 when not, with what is over, by how much, and the remedies, on stderr."""
-    verdict = read_json(run.file("gate", "verdict.json"))
+    verdict = read_json(run.made_by("gate", "verdict.json"))
     if verdict["accepted"]:
         return EXIT_ACCEPTED
     print(f"kpufit accept: {run.name} is rejected for {verdict['firmware']}", file=sys.stderr)

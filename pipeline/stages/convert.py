@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from pipeline.compiler.build import build_kmodel
 from pipeline.compiler.environment import find_nncase
-from pipeline.files import write_bytes, write_text
 from pipeline.firmware.facts import facts_of
 from pipeline.kmodel.read import read
 from pipeline.network.contract import read_contract
@@ -19,10 +18,10 @@ from pipeline.training.data.load import load_calibration
 def run(run: Run) -> int:
     """Write ``network.kmodel``, the v5 that nncase wrote, and its log; the figures are read from the file."""
     recipe = run.recipe
-    onnx_path = run.file("replace", "network.onnx")
+    onnx_path = run.made_by("replace", "network.onnx")
     contract = read_contract(load_onnx(onnx_path), where=str(onnx_path))
     images = run.chosen().quantise.calibration.images
-    tflite = run.file("quantise", "network.tflite")
+    tflite = run.made_by("quantise", "network.tflite")
     built = build_kmodel(
         tflite.read_bytes(),
         load_calibration(recipe.data, recipe.seed, run.root, images),
@@ -32,11 +31,9 @@ def run(run: Run) -> int:
         where=str(tflite),
     )
     facts = facts_of(read(built.kmodel))
-    write_bytes(run.file("convert", "network.kmodel"), built.kmodel)
-    write_bytes(run.file("convert", "nncase.kmodel"), built.v5)
-    write_text(run.file("convert", "compiler.log"), built.log)
     run.write_results(
         "convert",
+        files={"network.kmodel": built.kmodel, "nncase.kmodel": built.v5, "compiler.log": built.log},
         metrics={
             "kmodel_bytes": facts.kmodel_bytes,
             "heap_bytes": facts.heap_bytes,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from csv import DictWriter
 from dataclasses import asdict
 from io import StringIO
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,6 @@ from pipeline.evaluation.crosscheck import CrossCheck, cross_check
 from pipeline.evaluation.metrics import judge
 from pipeline.evaluation.plots import class_rows, confusion_rows
 from pipeline.evaluation.tflite import tflite_scores
-from pipeline.files import write_text
 from pipeline.kmodel.model import Kmodel
 from pipeline.kmodel.read import read
 from pipeline.kpu.simulate import prepare, run_program
@@ -40,19 +38,21 @@ def run(run: Run) -> int:
     labels = run.recipe.data.labels
     test = load_test(run.recipe.data, run.recipe.seed, run.root)
     scores = {stage: _float_scores(run, stage, test.images) for stage in _FLOAT_STAGES}
-    contract = load_network(run.file("replace", "network.onnx")).contract
-    scores["quantise"] = tflite_scores(run.file("quantise", "network.tflite").read_bytes(), test.images, contract)
-    path = run.file("convert", "network.kmodel")
+    contract = load_network(run.made_by("replace", "network.onnx")).contract
+    scores["quantise"] = tflite_scores(run.made_by("quantise", "network.tflite").read_bytes(), test.images, contract)
+    path = run.made_by("convert", "network.kmodel")
     shipped = read(path.read_bytes(), where=str(path))
     checked = _cross_check(run, shipped, test.images)
     scores["convert"] = _kmodel_scores(shipped, test.images)
     quality = {stage: judge(answers, test.labels) for stage, answers in scores.items()}
     answers, agreement = quality["convert"], compare(scores["quantise"], scores["convert"])
 
-    _write_csv(run.file("evaluate", "confusion.csv"), confusion_rows(scores["convert"], test.labels, labels))
-    _write_csv(run.file("evaluate", "per_class.csv"), class_rows(answers, labels))
     run.write_results(
         "evaluate",
+        files={
+            "confusion.csv": _csv(confusion_rows(scores["convert"], test.labels, labels)),
+            "per_class.csv": _csv(class_rows(answers, labels)),
+        },
         metrics={
             "float_accuracy": quality["train"].accuracy,
             "pruned_accuracy": quality["prune"].accuracy,
@@ -77,7 +77,7 @@ def run(run: Run) -> int:
 
 
 def _float_scores(run: Run, stage: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    network = load_network(run.file(stage, "network.onnx"))
+    network = load_network(run.made_by(stage, "network.onnx"))
     return predict(network.graph, images, network.contract)
 
 
@@ -91,15 +91,15 @@ def _kmodel_scores(kmodel: Kmodel, images: NDArray[np.uint8]) -> NDArray[np.floa
 
 def _cross_check(run: Run, shipped: Kmodel, images: NDArray[np.uint8]) -> CrossCheck:
     """Compare with nncase's own Simulator on a sample of the images. Raises KmodelError where they disagree."""
-    path = run.file("convert", "nncase.kmodel")
+    path = run.made_by("convert", "nncase.kmodel")
     v5, sample = path.read_bytes(), images[:_CROSS_CHECKED]
     outputs = nncase_simulate(v5, sample, nncase_python=find_nncase(run.root), title="cross-check", where=str(path))
     return cross_check(shipped, read(v5), sample, outputs, where=str(run.file("convert", "network.kmodel")))
 
 
-def _write_csv(path: Path, rows: list[dict[str, str]] | list[dict[str, str | float]]) -> None:
+def _csv(rows: list[dict[str, str]] | list[dict[str, str | float]]) -> str:
     text = StringIO()
     writer = DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()

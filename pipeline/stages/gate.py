@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.files import read_json, write_json
+from pipeline.files import read_json
 from pipeline.firmware.facts import facts_of
 from pipeline.firmware.gate import judge
 from pipeline.firmware.profile import profiles
@@ -14,8 +14,8 @@ from pipeline.stages.target import target_profile
 
 def run(run: Run) -> int:
     """Write ``verdict.json``; ``accept`` turns it into an exit code, after the report is written."""
-    path = run.file("convert", "network.kmodel")
-    evaluated = read_json(run.file("evaluate", "metrics.json"))
+    path = run.made_by("convert", "network.kmodel")
+    evaluated = read_json(run.made_by("evaluate", "metrics.json"))
     verdict = judge(
         facts_of(read(path.read_bytes(), where=str(path))),
         target_profile(run),
@@ -24,10 +24,10 @@ def run(run: Run) -> int:
         Accuracies(network=evaluated["float_accuracy"], kmodel=evaluated["kmodel_accuracy"]),
         others=profiles(run.root),
     ).to_json()
-    write_json(run.file("gate", "verdict.json"), verdict)
     memory = next(check for check in verdict["checks"] if check["name"] == "memory")
     run.write_results(
         "gate",
+        files={"verdict.json": verdict},
         metrics={
             "accepted": int(verdict["accepted"]),
             "needed_bytes": memory["needed_bytes"],

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from pipeline.errors import StorageError
-from pipeline.files import write_json
+from pipeline.files import replacing
 from pipeline.recipe import Prune, Quantise, Recipe, Replace, Section, load_recipe, recipe_path
 
 #: The stages, in the order in which they run.
 STAGES = ("train", "search", "prune", "replace", "quantise", "convert", "evaluate", "gate", "report", "accept")
+
+#: What goes into a file: bytes, text, or a value that becomes JSON.
+Content = bytes | str | Mapping[str, object]
 
 
 class Chosen(Section):
@@ -47,20 +53,55 @@ class Run:
         """The page for people."""
         return self.root / "out" / self.name / "report.html"
 
-    def write_results(self, stage: str, *, metrics: dict[str, float | int], report: dict[str, object]) -> None:
-        """Write a stage's ``metrics.json`` (flat numbers, no times) and ``report.json``. Raises StorageError."""
-        write_json(self.file(stage, "metrics.json"), metrics)
-        write_json(self.file(stage, "report.json"), report)
+    def made_by(self, stage: str, name: str) -> Path:
+        """The file ``name`` that an earlier ``stage`` wrote. Raises StorageError when it is not there."""
+        path = self.file(stage, name)
+        if not path.is_file():
+            raise StorageError(
+                f"is missing: `{stage}` has not run",
+                where=str(path),
+                remedy=f"`kpufit run {self.name}` runs the stages in order",
+            )
+        return path
+
+    def write_results(
+        self,
+        stage: str,
+        *,
+        files: Mapping[str, Content],
+        metrics: dict[str, float | int],
+        report: dict[str, object],
+    ) -> None:
+        """Write all that a stage makes: ``files`` by name, ``metrics.json`` (flat numbers, no times), ``report.json``.
+
+        Nothing is moved into place before everything is written: on a full disk the folder stays as it was.
+
+        Raises:
+            StorageError: a file cannot be written.
+
+        """
+        everything: dict[str, Content] = {**files, "metrics.json": metrics, "report.json": report}
+        contents = {name: _bytes(content) for name, content in everything.items()}
+        with ExitStack() as written:
+            for name, content in contents.items():
+                written.enter_context(replacing(self.file(stage, name))).write_bytes(content)
 
     def chosen(self) -> Chosen:
         """The settings that ``search`` chose. Raises StorageError when it has not run."""
-        path = self.file("search", "chosen.yaml")
+        path = self.made_by("search", "chosen.yaml")
         try:
             return Chosen.model_validate(yaml.safe_load(path.read_text()))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise StorageError(
                 f"cannot be read ({error})", where=str(path), remedy="run `dvc repro`, which runs `search` first"
             ) from error
+
+
+def _bytes(content: Content) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    text = content if isinstance(content, str) else json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return text.encode()
 
 
 def open_run(root: Path, name: str) -> Run:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import fx
 
-from pipeline.files import write_bytes
 from pipeline.network.contract import InputContract, read_contract
 from pipeline.network.lift import to_torch
 from pipeline.network.lower import to_onnx
@@ -30,9 +29,10 @@ def load_network(path: Path) -> Network:
     return Network(to_torch(model, where=str(path)), read_contract(model, where=str(path)))
 
 
-def save_network(path: Path, network: Network) -> None:
-    """Write a network as ONNX with its contract, whole or not at all. Raises StorageError."""
-    write_bytes(path, to_onnx(network.graph, network.contract).SerializeToString(deterministic=True))
+def onnx_bytes(network: Network) -> bytes:
+    """Return a network as an ONNX file with its contract; the same network gives the same bytes."""
+    content: bytes = to_onnx(network.graph, network.contract).SerializeToString(deterministic=True)
+    return content
 
 
 def finetune_settings(finetune: Finetune, train: Train | None) -> FitSettings:

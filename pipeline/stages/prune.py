@@ -16,7 +16,7 @@ from pipeline.network.weights import parameters
 from pipeline.pruning.prune import PruneSettings, prune_network
 from pipeline.replacement.plan import structure
 from pipeline.stages.layout import Run
-from pipeline.stages.networks import Network, finetune_settings, load_network, save_network
+from pipeline.stages.networks import Network, finetune_settings, load_network, onnx_bytes
 from pipeline.stages.target import target_profile, target_version
 from pipeline.training.accuracy import accuracy
 from pipeline.training.data.load import load_training
@@ -29,7 +29,7 @@ _PREDICTION_MARGIN = 0.01
 def run(run: Run) -> int:
     """Write ``network.onnx``, pruned and fine-tuned, or unchanged where the recipe prunes nothing."""
     recipe, settings = run.recipe, run.chosen().prune
-    trained = load_network(run.file("train", "network.onnx"))
+    trained = load_network(run.made_by("train", "network.onnx"))
     data = load_training(recipe.data, recipe.seed, run.root)
     version = target_version(run)
     predict = partial(predicted_bytes, contract=trained.contract, version=version)
@@ -44,9 +44,9 @@ def run(run: Run) -> int:
             teacher = trained.graph if settings.finetune.distil else None
             how_long = finetune_settings(settings.finetune, recipe.train)
             fit(pruned.graph, data.train, pruned.contract, how_long, seed=recipe.seed, teacher=teacher, title="prune")
-    save_network(run.file("prune", "network.onnx"), pruned)
     run.write_results(
         "prune",
+        files={"network.onnx": onnx_bytes(pruned)},
         metrics={
             "validation_accuracy": accuracy(pruned.graph, data.validation, pruned.contract),
             "parameters": parameters(pruned.graph),

@@ -11,7 +11,6 @@ from pipeline.compiler.build import build_kmodel
 from pipeline.compiler.environment import find_nncase
 from pipeline.errors import ToolError
 from pipeline.evaluation.metrics import judge
-from pipeline.files import write_bytes
 from pipeline.kmodel.read import read
 from pipeline.kpu.simulate import simulate
 from pipeline.network.contract import InputContract, read_contract
@@ -28,7 +27,7 @@ from pipeline.training.data.sets import DataSet
 def run(run: Run) -> int:
     """Write ``network.tflite``: equalised weights (PTQ), or weights trained in the KPU's scheme (QAT)."""
     recipe, settings = run.recipe, run.chosen().quantise
-    path = run.file("replace", "network.onnx")
+    path = run.made_by("replace", "network.onnx")
     model = load_onnx(path)
     contract = read_contract(model, where=str(path))
     data = load_training(recipe.data, recipe.seed, run.root)
@@ -59,9 +58,9 @@ def run(run: Run) -> int:
     }
     # Of equals the first: plain quantisation, which needs no training.
     kept = max(candidates, key=lambda candidate: scores[candidate.method])
-    write_bytes(run.file("quantise", "network.tflite"), kept.tflite)
     run.write_results(
         "quantise",
+        files={"network.tflite": kept.tflite},
         metrics={
             "validation_accuracy": scores[kept.method],
             **{f"validation_accuracy_{method}": score for method, score in scores.items()},

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pipeline.network.weights import parameters
 from pipeline.replacement.apply import replace_network
 from pipeline.stages.layout import Run
-from pipeline.stages.networks import Network, load_network, save_network
+from pipeline.stages.networks import Network, load_network, onnx_bytes
 from pipeline.training.data.load import calibration_images, load_training
 
 
 def run(run: Run) -> int:
     """Write ``network.onnx``, which the KPU can run, and what was tried on each layer."""
     recipe, chosen = run.recipe, run.chosen()
-    pruned = load_network(run.file("prune", "network.onnx"))
+    pruned = load_network(run.made_by("prune", "network.onnx"))
     data = load_training(recipe.data, recipe.seed, run.root)
     replaced = replace_network(
         pruned.graph,
@@ -23,9 +23,9 @@ def run(run: Run) -> int:
         chosen.replace,
         seed=recipe.seed,
     )
-    save_network(run.file("replace", "network.onnx"), Network(replaced.network, replaced.contract))
     run.write_results(
         "replace",
+        files={"network.onnx": onnx_bytes(Network(replaced.network, replaced.contract))},
         metrics={
             "validation_accuracy": replaced.report.accuracy.after,
             "validation_accuracy_before": replaced.report.accuracy.before,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import yaml
 
 from pipeline.errors import RecipeError
-from pipeline.files import write_text
 from pipeline.stages.layout import Chosen, Run
 
 
@@ -24,6 +23,10 @@ def run(run: Run) -> int:
             remedy="write `search: null`",
         )
     chosen = Chosen(prune=recipe.prune, replace=recipe.replace, quantise=recipe.quantise)
-    write_text(run.file("search", "chosen.yaml"), yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False))
-    run.write_results("search", metrics={"trials": 0}, report={"chosen_from": "the recipe"})
+    run.write_results(
+        "search",
+        files={"chosen.yaml": yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False)},
+        metrics={"trials": 0},
+        report={"chosen_from": "the recipe"},
+    )
     return 0

@@ -12,7 +12,7 @@ from pipeline.network.weights import parameters
 from pipeline.network.zoo import build
 from pipeline.recipe import Train, ZooModel
 from pipeline.stages.layout import Run
-from pipeline.stages.networks import Network, save_network
+from pipeline.stages.networks import Network, onnx_bytes
 from pipeline.training.accuracy import accuracy
 from pipeline.training.data.load import load_training
 from pipeline.training.data.sets import Training
@@ -25,9 +25,9 @@ def run(run: Run) -> int:
     data = load_training(recipe.data, recipe.seed, run.root)
     network = _untrained(run)
     losses = _train(network, data, recipe.train, recipe.seed) if recipe.train else ()
-    save_network(run.file("train", "network.onnx"), network)
     run.write_results(
         "train",
+        files={"network.onnx": onnx_bytes(network)},
         metrics={
             "validation_accuracy": accuracy(network.graph, data.validation, network.contract),
             "parameters": parameters(network.graph),
