@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.compiler.environment import TIME_VARIABLE
 from pipeline.errors import SetupError, StorageError, ToolError
 
 WORKER = Path(__file__).with_name("worker")
@@ -153,7 +154,8 @@ def _ended(tool: Tool, child: _Running, timeout_s: float, where: str) -> bool:
         raise ToolError(
             f"{tool.name} took longer than {timeout_s:g} s and was stopped",
             where=where,
-            remedy="give it more time or a smaller network; the log's last line says in which step it was",
+            remedy=f"give it more time ({TIME_VARIABLE}) or a smaller network; the log's last line says in which step "
+            "it was",
             log=log,
         )
     if code == _CANNOT_START:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.compiler.child import Tool, exchange_folder, log_of, run_jobs
+from pipeline.compiler.environment import time_limit_s
 from pipeline.compiler.source import checked_onnx, checked_tflite
 from pipeline.errors import DataError, ToolError
 from pipeline.kmodel.canonical import canonical_v5
@@ -49,7 +50,7 @@ def compile_network(
     *,
     nncase_python: Path,
     output_type: Literal["uint8", "float32"] = "float32",
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float | None = None,
     where: str = "",
 ) -> Compiled:
     """Compile a float network for the K210, in a process of its own.
@@ -64,7 +65,7 @@ def compile_network(
         contract: the input; its channels must share one mean and std.
         nncase_python: the interpreter of nncase's environment, see :func:`pipeline.compiler.environment.find_nncase`.
         output_type: ``uint8`` leaves the codes of the last layer, ``float32`` dequantises them.
-        timeout_s: seconds that the compiler may take.
+        timeout_s: seconds that the compiler may take; None: ``$KPUFIT_NNCASE_TIMEOUT_S``, else 600.
         where: the network's name, for messages.
 
     Raises:
@@ -95,7 +96,7 @@ def compile_network(
         }
         job.write_text(json.dumps(content))
         tool = Tool("nncase", nncase_python, "compile.py", _REMEDIES, _REMEDY)
-        list(run_jobs(tool, [job], workers=1, timeout_s=timeout_s, where=where))
+        list(run_jobs(tool, [job], workers=1, timeout_s=timeout_s or time_limit_s(TIMEOUT_S), where=where))
         log = log_of(job).read_text(errors="replace")
         if not kmodel.is_file() or kmodel.stat().st_size == 0:
             raise ToolError("nncase ended without writing a kmodel", where=where, remedy=_REMEDY, log=log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from pipeline.errors import SetupError
 
 VARIABLE = "KPUFIT_NNCASE_PYTHON"
+TIME_VARIABLE = "KPUFIT_NNCASE_TIMEOUT_S"
 
 #: The repository that kpufit runs from: `make setup` puts both environments there.
 INSTALLATION = Path(__file__).parents[2]
@@ -67,6 +69,28 @@ def nncase_version(python: Path) -> str:
     if int(found["numpy"].split(".")[0]) >= 2:
         raise SetupError(f"nncase 1.9 crashes with numpy {found['numpy']}", where=str(python), remedy=_REMEDY)
     return str(found["nncase"])
+
+
+def time_limit_s(usual: float) -> float:
+    """Return the seconds that one process of nncase may take: ``$KPUFIT_NNCASE_TIMEOUT_S``, else ``usual``.
+
+    Raises:
+        SetupError: the variable is not a number above 0.
+    """
+    chosen = os.environ.get(TIME_VARIABLE)
+    if not chosen:
+        return usual
+    try:
+        seconds = float(chosen)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise SetupError(
+            f"{chosen!r} is not a number of seconds above 0",
+            where=TIME_VARIABLE,
+            remedy=f"unset it; nncase then has {usual:g} s",
+        )
+    return seconds
 
 
 def locked_nncase(home: Path) -> str | None:

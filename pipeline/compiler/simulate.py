@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.compiler.child import Tool, exchange_folder, run_jobs
+from pipeline.compiler.environment import time_limit_s
 from pipeline.errors import DataError, KmodelError
 from pipeline.progress import track
 
@@ -27,7 +28,7 @@ def nncase_simulate(
     *,
     nncase_python: Path,
     workers: int = 2,
-    timeout_s: float = TIMEOUT_S,
+    timeout_s: float | None = None,
     title: str = "nncase's Simulator",
     where: str = "",
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
@@ -38,7 +39,8 @@ def nncase_simulate(
         images: N×C×H×W.
         nncase_python: the interpreter of nncase's environment.
         workers: processes at a time; nncase uses one core each.
-        timeout_s: seconds that one process may take for its chunk of at most 250 images.
+        timeout_s: seconds that one process may take for its chunk of at most 250 images; None:
+            ``$KPUFIT_NNCASE_TIMEOUT_S``, else 600.
         title: of the progress bar.
         where: the kmodel's name, for messages.
 
@@ -64,7 +66,7 @@ def nncase_simulate(
         np.save(folder / "images.npy", images)
         jobs = [_write_job(folder, first, min(first + size, len(images))) for first in range(0, len(images), size)]
         tool = Tool("nncase's Simulator", nncase_python, "simulate.py", {}, _REMEDY)
-        running = run_jobs(tool, jobs, workers=workers, timeout_s=timeout_s, where=where)
+        running = run_jobs(tool, jobs, workers=workers, timeout_s=timeout_s or time_limit_s(TIMEOUT_S), where=where)
         for _ in track(running, title, total=len(jobs)):
             pass
         outputs: NDArray[np.uint8] | NDArray[np.float32] = np.concatenate([np.load(_outputs_of(job)) for job in jobs])

@@ -83,3 +83,19 @@ def test_a_shim_that_does_not_start_is_refused(tmp_path: Path) -> None:
 def test_a_python_without_nncase_is_refused() -> None:
     with pytest.raises(SetupError, match="nncase"):
         nncase_version(Path(sys.executable))
+
+
+def test_the_time_limit_is_the_users_or_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(environment.TIME_VARIABLE, raising=False)
+    assert environment.time_limit_s(600.0) == 600.0
+    monkeypatch.setenv(environment.TIME_VARIABLE, "2.5")
+    assert environment.time_limit_s(600.0) == 2.5
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "nan", "inf"])
+def test_a_time_limit_that_is_none_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(environment.TIME_VARIABLE, given)
+    with pytest.raises(SetupError, match=f"'{given}' is not a number of seconds") as caught:
+        environment.time_limit_s(600.0)
+    assert caught.value.where == environment.TIME_VARIABLE
+    assert "600 s" in caught.value.remedy
