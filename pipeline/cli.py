@@ -68,6 +68,9 @@ def run(
         list[str] | None,
         typer.Argument(metavar="[RECIPE]...", help="Recipes of params.yaml; all of them if none is given."),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Allow recipes with `model: {source: torch}` to run their Python code.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the pipeline (`dvc repro`) and print what came of it, stage by stage.
@@ -85,7 +88,7 @@ def run(
         if name not in listed:
             raise RecipeError("is not listed in params.yaml", where=name, remedy=f"kpufit add {name}")
     refresh_manifests(root, names)
-    code = reproduce(root, names)
+    code = reproduce(root, names, trust=trust)
     if code != EXIT_ERROR:
         _summarise(root, names, as_json)
     raise typer.Exit(code)

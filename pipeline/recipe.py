@@ -175,7 +175,7 @@ class QatFinetune(Section):
     """Quantisation-aware training."""
 
     epochs: Count
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0)] = 3e-4
 
 
 class Quantise(Section):

@@ -68,7 +68,7 @@ def add_recipe(root: Path, name: str) -> bool:
     return True
 
 
-def reproduce(root: Path, recipes: Sequence[str]) -> int:
+def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int:
     """Run ``dvc repro`` for the recipes and return 0 (accepted), 1 (one was rejected) or 2 (something failed).
 
     DVC answers 255 to both a rejection and a failure; which it was shows in the stage that failed: only ``accept``
@@ -79,6 +79,8 @@ def reproduce(root: Path, recipes: Sequence[str]) -> int:
 
     """
     environment = dict(os.environ)
+    if trust:
+        environment["KPUFIT_TRUST"] = "1"
     bin_folder = Path(sys.executable).parent
     environment["PATH"] = f"{bin_folder}{os.pathsep}{environment.get('PATH', '')}"
     dvc = bin_folder / "dvc"
