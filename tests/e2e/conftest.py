@@ -1,89 +1,13 @@
-"""A project of its own with a tiny recipe: every stage real, on images that a small network learns in seconds."""
+"""The tiny recipe, run once to the end."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
-
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-
-TINY = {
-    "seed": 0,
-    "model": {"source": "zoo", "name": "convnet5x5", "width": 8},
-    "data": {
-        "name": "npz",
-        "path": "data/bars.npz",
-        "image": [1, 32, 32],
-        "mean": [0.25],
-        "std": [0.3],
-        "labels": ["flat", "upright", "falling", "rising"],
-        "validation": 80,
-    },
-    "target": {"firmware": "c-sdk-develop", "load": "sd", "model_bytes": 13000, "camera": "qvga", "lcd": True},
-    "train": {"epochs": 6, "lr": 0.1, "batch": 32, "augment": []},
-    "prune": {"importance": "group-taylor", "to_bytes": "auto", "finetune": {"epochs": 2, "distil": True}},
-    "replace": {"max_drop": 0.05, "regression_steps": 40, "distil_steps": 40},
-    "quantise": {"method": "auto", "calibration": {"images": 64}, "finetune": {"epochs": 1}},
-    "gate": {"max_drop": 0.1, "min_accuracy": None},
-    "search": None,
-}
-
-
-def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy images N×1×32×32 of a bar in one of four directions, and which one."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 4
-    rows, columns = np.mgrid[0:32, 0:32] - 15.5
-    images = np.empty((count, 1, 32, 32), np.uint8)
-    for index, label in enumerate(labels):
-        across = (rows, columns, (rows - columns) * 0.71, (rows + columns) * 0.71)[label]
-        bar = np.abs(across - random.uniform(-6, 6)) < random.uniform(1.5, 4)
-        images[index, 0] = np.clip(bar * random.uniform(90, 200) + random.normal(30, 25, (32, 32)), 0, 255)
-    return images, labels.astype(np.int64)
-
-
-def kpufit(project: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a project's folder."""
-    return subprocess.run(
-        [BIN / "kpufit", *arguments], cwd=project, capture_output=True, text=True, timeout=timeout, check=False
-    )
-
-
-def set_recipe(project: Path, section: str, **values: object) -> None:
-    """Change keys of a section of the tiny recipe."""
-    path = project / "recipes" / "tiny.yaml"
-    recipe = yaml.safe_load(path.read_text())
-    recipe[section] = {**(recipe[section] or {}), **values}
-    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-
-
-def make_project(folder: Path) -> Path:
-    """A copy of what DVC reads of this checkout, with the tiny recipe as the only one."""
-    for name in ("pipeline", "configs", "locks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", ".dvcignore"):
-        shutil.copy(ROOT / name, folder / name)
-    (folder / "recipes").mkdir()
-    (folder / "data").mkdir()
-    (folder / "recipes" / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
-    (folder / "params.yaml").write_text(f"recipes:\n  - tiny\npython: {sys.executable}\n")
-    train, test = bars(480, seed=1), bars(200, seed=2)
-    np.savez_compressed(
-        folder / "data" / "bars.npz", x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1]
-    )
-    subprocess.run([BIN / "dvc", "init", "--no-scm", "-q"], cwd=folder, check=True, capture_output=True)
-    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-    with (folder / ".dvc" / "config").open("a") as config:
-        config.write("    no_scm = true\n")
-    return folder
+from projects import ROOT, kpufit, make_project
 
 
 @pytest.fixture(scope="session", autouse=True)

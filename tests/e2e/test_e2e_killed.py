@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from projects import BIN, kpufit, make_project
 
 from pipeline.stages.layout import STAGES
 from pipeline.stages.manifest import refresh_manifests
-from tests.e2e.conftest import BIN, kpufit, make_project
 
 pytestmark = pytest.mark.nncase
 

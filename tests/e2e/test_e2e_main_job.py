@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from projects import kpufit, make_project, set_recipe
 
 from pipeline.stages.layout import STAGES
-from tests.e2e.conftest import kpufit, make_project, set_recipe
 
 pytestmark = pytest.mark.nncase
 
