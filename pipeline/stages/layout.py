@@ -10,8 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.errors import StorageError
+from pipeline.errors import FirmwareError, RecipeError, StorageError
 from pipeline.files import replacing
+from pipeline.firmware.profile import load_profile
 from pipeline.recipe import Prune, Quantise, Recipe, Replace, Section, load_recipe, recipe_path
 
 #: The stages, in the order in which they run.
@@ -105,6 +106,19 @@ def _bytes(content: Content) -> bytes:
 
 
 def open_run(root: Path, name: str) -> Run:
-    """Return the run of a recipe by name. Raises RecipeError."""
+    """Return the run of a recipe by name.
+
+    Raises:
+        RecipeError: there is no such recipe, it is invalid, or names a firmware that has no valid profile: better said
+            before a network is trained than by the stage that needs it.
+
+    """
     path = recipe_path(root, name)
-    return Run(root=root, name=path.stem, recipe=load_recipe(path))
+    recipe = load_recipe(path)
+    try:
+        load_profile(recipe.target.firmware, root)
+    except FirmwareError as error:
+        raise RecipeError(
+            f"target.firmware: {error.where}: {error.what}", where=str(path), remedy=error.remedy
+        ) from error
+    return Run(root=root, name=path.stem, recipe=recipe)

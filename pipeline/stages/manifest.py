@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.files import write_json
-from pipeline.recipe import load_recipe, recipe_path
+from pipeline.stages.layout import open_run
 from pipeline.training.data.manifest import manifest
 
 
@@ -24,5 +24,5 @@ def refresh_manifests(root: Path, names: Sequence[str]) -> None:
 
     """
     for name in names:
-        path = recipe_path(root, name)
-        write_json(manifest_path(root, path.stem), manifest(load_recipe(path).data, root))
+        run = open_run(root, name)
+        write_json(manifest_path(root, run.name), manifest(run.recipe.data, root))

@@ -12,7 +12,7 @@ from pipeline.network.lift import to_torch
 from pipeline.network.trace import trace
 from pipeline.network.weights import parameters
 from pipeline.network.zoo import build
-from pipeline.recipe import Train, ZooModel
+from pipeline.recipe import TorchModel, Train, ZooModel
 from pipeline.stages.layout import Run
 from pipeline.stages.networks import Network, onnx_bytes
 from pipeline.training.accuracy import accuracy
@@ -53,7 +53,7 @@ def _untrained(run: Run) -> Network:
         return Network(graph, contract)
     trust = os.environ.get("KPUFIT_TRUST") == "1"
     imported = import_network(model, data.image, len(data.labels), run.root, trust=trust)
-    return Network(to_torch(imported), contract)
+    return Network(to_torch(imported, where=model.factory if isinstance(model, TorchModel) else model.path), contract)
 
 
 def _train(network: Network, data: Training, train: Train, seed: int) -> tuple[float, ...]:
