@@ -1,7 +1,8 @@
-"""A project of its own with a tiny recipe: every stage real, on images that a small network learns in seconds."""
+"""Projects in temporary folders with a tiny recipe, and the real commands run in them."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+NNCASE = ROOT / ".venv-nncase" / "bin" / "python"
 
 TINY = {
     "seed": 0,
@@ -34,6 +36,36 @@ TINY = {
     "search": None,
 }
 
+TRAIN_IMAGES, TEST_IMAGES = 480, 200
+
+
+def make_folder(folder: Path) -> Path:
+    """A project that stages can run in one by one, with the package of this checkout; without DVC."""
+    for name in ("configs", "locks"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "recipes").mkdir()
+    (folder / "data").mkdir()
+    (folder / "recipes" / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
+    (folder / "params.yaml").write_text(f"recipes:\n  - tiny\npython: {sys.executable}\n")
+    train, test = bars(TRAIN_IMAGES, seed=1), bars(TEST_IMAGES, seed=2)
+    np.savez_compressed(
+        folder / "data" / "bars.npz", x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1]
+    )
+    return folder
+
+
+def make_project(folder: Path) -> Path:
+    """A copy of what DVC reads of this checkout, with the tiny recipe as the only one."""
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    make_folder(folder)
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, folder / name)
+    subprocess.run([BIN / "dvc", "init", "--no-scm", "-q"], cwd=folder, check=True, capture_output=True)
+    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
+    with (folder / ".dvc" / "config").open("a") as config:
+        config.write("    no_scm = true\n")
+    return folder
+
 
 def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Noisy images N×1×32×32 of a bar in one of four directions, and which one."""
@@ -48,37 +80,38 @@ def bars(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels.astype(np.int64)
 
 
-def kpufit(project: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a project's folder."""
+def run(
+    project: Path, *command: str | Path, timeout: float = 300, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a project's folder, with this checkout's nncase unless ``environment`` names another."""
     return subprocess.run(
-        [BIN / "kpufit", *arguments], cwd=project, capture_output=True, text=True, timeout=timeout, check=False
+        command,
+        cwd=project,
+        env={"KPUFIT_NNCASE_PYTHON": str(NNCASE), **os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
+
+
+def kpufit(
+    project: Path, *arguments: str, timeout: float = 300, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a project's folder."""
+    return run(project, BIN / "kpufit", *arguments, timeout=timeout, **environment)
 
 
 def set_recipe(project: Path, section: str, **values: object) -> None:
     """Change keys of a section of the tiny recipe."""
     path = project / "recipes" / "tiny.yaml"
+    section_now = yaml.safe_load(path.read_text())[section] or {}
+    replace_section(project, section, {**section_now, **values})
+
+
+def replace_section(project: Path, section: str, value: object) -> None:
+    """Give the tiny recipe another section."""
+    path = project / "recipes" / "tiny.yaml"
     recipe = yaml.safe_load(path.read_text())
-    recipe[section] = {**(recipe[section] or {}), **values}
+    recipe[section] = value
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-
-
-def make_project(folder: Path) -> Path:
-    """A copy of what DVC reads of this checkout, with the tiny recipe as the only one."""
-    for name in ("pipeline", "configs", "locks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", ".dvcignore"):
-        shutil.copy(ROOT / name, folder / name)
-    (folder / "recipes").mkdir()
-    (folder / "data").mkdir()
-    (folder / "recipes" / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
-    (folder / "params.yaml").write_text(f"recipes:\n  - tiny\npython: {sys.executable}\n")
-    train, test = bars(480, seed=1), bars(200, seed=2)
-    np.savez_compressed(
-        folder / "data" / "bars.npz", x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1]
-    )
-    subprocess.run([BIN / "dvc", "init", "--no-scm", "-q"], cwd=folder, check=True, capture_output=True)
-    shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
-    with (folder / ".dvc" / "config").open("a") as config:
-        config.write("    no_scm = true\n")
-    return folder

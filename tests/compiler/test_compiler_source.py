@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from tflite_files import WEIGHTS, tflite
 
 from pipeline.compiler.compile import compile_network
 from pipeline.compiler.simulate import nncase_simulate
 from pipeline.compiler.source import checked_onnx, checked_tflite
 from pipeline.errors import DataError, NetworkError, SetupError
 from pipeline.network.contract import InputContract
-from tests.compiler.tflite_files import WEIGHTS, tflite
 
 Images = NDArray[np.uint8]
 IMAGE = (3, 16, 16)

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from projects import ROOT, kpufit, make_project
+from projects import NNCASE, kpufit, make_project
 
 
 @pytest.fixture(scope="session", autouse=True)
 def nncase_of_this_checkout() -> None:
     """Projects in temporary folders use this checkout's nncase environment."""
-    os.environ.setdefault("KPUFIT_NNCASE_PYTHON", str(ROOT / ".venv-nncase" / "bin" / "python"))
+    os.environ.setdefault("KPUFIT_NNCASE_PYTHON", str(NNCASE))
 
 
 @pytest.fixture(scope="session")
