@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-import onnx
 import numpy.typing as npt
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 Image = tuple[int, int, int]

@@ -4,7 +4,7 @@ One KPU layer takes a uint8 map x and gives a uint8 map y. Formula by formula (n
 modules/k210/include/nncase/kernels/k210/k210_kernels.h, functions ``kpu_conv2d`` and ``kpu_pool2d``; all right shifts
 are arithmetic, all values fit 64 bits):
 
-1. *Sum of products* (k210_kernels.h, "conv"). Outside the map x = ``pad_value`` (3×3: one pixel on each side; 1×1: none)::
+1. *Sum of products* (k210_kernels.h, "conv"). Outside the map x = ``pad_value`` (3×3: one pixel on each side)::
 
        acc = Σ x·w + (arg_x·Σx >> shr_x) + (arg_w·Σw >> shr_w) + arg_add·n
 
@@ -158,20 +158,23 @@ def accumulate(layer: Layer, codes: Int64s) -> Int64s:
             else:
                 products += np.moveaxis(np.tensordot(x, weights[:, :, ky, kx], (1, 1)), 3, 1)
                 sum_x += x.sum(axis=1, keepdims=True)
-    return products + (layer.arg_x * sum_x >> layer.shr_x) + constant_terms(layer)[:, None, None]
+    total: Int64s = products + (layer.arg_x * sum_x >> layer.shr_x) + constant_terms(layer)[:, None, None]
+    return total
 
 
 def constant_terms(layer: Layer) -> Int64s:
     """The part of formula 1 that no pixel changes, one an output channel: ``(arg_w·Σw >> shr_w) + arg_add·n``."""
     sum_w = layer.weights.astype(np.int64).reshape(layer.out_channels, -1).sum(axis=1)
     channels = 1 if layer.depthwise else layer.in_channels
-    return (layer.arg_w * sum_w >> layer.shr_w) + layer.arg_add * channels
+    terms: Int64s = (layer.arg_w * sum_w >> layer.shr_w) + layer.arg_add * channels
+    return terms
 
 
 def normalise(layer: Layer, acc: Int64s) -> Int64s:
     """Formula 2: the batch-norm, channels on axis 1."""
-    shape = (-1, 1, 1)
-    return (acc * layer.bn_mul.reshape(shape) >> layer.bn_shift.reshape(shape)) + layer.bn_add.reshape(shape)
+    mul, shift, add = (values.reshape(-1, 1, 1) for values in (layer.bn_mul, layer.bn_shift, layer.bn_add))
+    result: Int64s = (acc * mul >> shift) + add
+    return result
 
 
 def activate(layer: Layer, values: Int64s, variant: Variant = NNCASE_1_9) -> Codes:
@@ -194,7 +197,8 @@ def _carry_shift(product: Int64s, shift: Int64s, variant: Variant) -> Int64s:
     twice_fraction = (product - (floor << shift)) << 1
     one = np.int64(1) << shift
     carry = (twice_fraction > one) | ((twice_fraction == one) & (floor % 2 == 1 if variant.half_to_even else True))
-    return floor + np.where(carry & (shift > 0), np.where(product < 0, -1, 1), 0)
+    rounded: Int64s = floor + np.where(carry & (shift > 0), np.where(product < 0, -1, 1), 0)
+    return rounded
 
 
 def pool_codes(codes: Codes, pool: Pool) -> Codes:
@@ -215,9 +219,12 @@ def pool_codes(codes: Codes, pool: Pool) -> Codes:
             for x in range(size)
         ]
     )
+    result: Codes
     if pool in (Pool.MAX_2_STRIDE_2, Pool.MAX_4_STRIDE_4, Pool.MAX_2_STRIDE_1):
-        return windows.max(axis=0)  # repeating the edge does not change a maximum
-    return (windows.sum(axis=0, dtype=np.uint32) // (size * size)).astype(np.uint8)
+        result = windows.max(axis=0)  # repeating the edge does not change a maximum
+    else:
+        result = (windows.sum(axis=0, dtype=np.uint32) // (size * size)).astype(np.uint8)
+    return result
 
 
 def pool_window(pool: Pool) -> tuple[int, int]:

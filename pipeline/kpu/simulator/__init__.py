@@ -1,1 +1,1 @@
-"""The fast simulator behind ``pipeline.kpu.simulate``: the arithmetic of ``pipeline.kpu.arithmetic``, fast and still exact."""
+"""The fast simulator behind ``pipeline.kpu.simulate``: what ``pipeline.kpu.arithmetic`` says, fast and still exact."""

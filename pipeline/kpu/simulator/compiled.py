@@ -10,15 +10,19 @@ A tile of pixels × up to 64 output channels goes from sums to codes while it is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numba import njit
+import numpy.typing as npt
 
-from pipeline.kpu.simulator.plan import FALLING_EVEN, HALF_EVEN, HALF_UP, PRODUCT_LIMIT
+from pipeline.kpu.simulator.jit import machine_code
+from pipeline.kpu.simulator.plan import FALLING_EVEN, HALF_EVEN, HALF_UP, PRODUCT_LIMIT, Pieces
 from pipeline.kpu.simulator.vnni import GROUP, LANES, dot_block
 
+Codes = npt.NDArray[np.uint8]
+Sums = npt.NDArray[np.int32]
+Weights = npt.NDArray[np.int8]
+Doubles = npt.NDArray[np.float64]
 BLOCK: Final = 6
 """Pixels of a block of dot products: 6 × 4 sums, 4 weights and a broadcast fill 29 of 32 registers."""
 WIDE: Final = 4 * LANES
@@ -31,16 +35,10 @@ _BLOCK_1, _BLOCK_2, _BLOCK_3, _BLOCK_4 = (dot_block(BLOCK, vectors) for vectors 
 _PIXEL_1, _PIXEL_2, _PIXEL_3, _PIXEL_4 = (dot_block(1, vectors) for vectors in (1, 2, 3, 4))
 
 
-def _compile(function: Callable[..., Any]) -> Any:
-    """Compile at the first call; keep the machine code beside the module, or in the user's cache, where one is writable."""
-    try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # numba found no writable place
-        return njit(nogil=True, error_model="numpy")(function)
-
-
-@_compile
-def _sums(x, x_step, runs, run_step, groups, w, w_step, acc, pixels, vectors):  # type: ignore[no-untyped-def]
+@machine_code
+def _sums(
+    x: int, x_step: int, runs: int, run_step: int, groups: int, w: int, w_step: int, acc: int, pixels: int, vectors: int
+) -> None:
     """Fill acc[pixels][vectors·16] for pixels in a row."""
     done = 0
     while done < pixels:
@@ -70,40 +68,74 @@ def _sums(x, x_step, runs, run_step, groups, w, w_step, acc, pixels, vectors):  
             done += 1
 
 
-@_compile
-def _activate(acc, factor, addend, first, start, slope, add, rounding, u, y, codes, count):  # type: ignore[no-untyped-def]
+@machine_code
+def _activate(
+    acc: Sums,
+    factor: Doubles,
+    addend: Doubles,
+    pieces: Pieces,
+    u: Doubles,
+    y: Doubles,
+    codes: Codes,
+    count: int,
+) -> None:
     """Turn ``count`` sums into codes.
 
     ``factor`` and ``addend`` repeat every len(factor) values; sums up to the next whole multiple of that are read and
     codes written. nncase's tables for ReLU, ReLU6 and no activation at all leave a constant, a rising line and a few
     constants: one loop. Any other table takes a loop a piece.
     """
-    span = len(factor)
+    first, _, slope, _, rounding = pieces
     one_line = 2 <= len(first) <= 6 and rounding[1] == HALF_EVEN
     for k in range(len(first)):
         one_line = one_line and (k == 1 or slope[k] == 0.0)
     if one_line:
-        t2, c2 = (first[2], add[2]) if len(first) > 2 else (math.inf, 0.0)
-        t3, c3 = (first[3], add[3]) if len(first) > 3 else (math.inf, 0.0)
-        t4, c4 = (first[4], add[4]) if len(first) > 4 else (math.inf, 0.0)
-        t5, c5 = (first[5], add[5]) if len(first) > 5 else (math.inf, 0.0)
-        below, least, origin, scale, plus = add[0], first[1], start[1], slope[1], add[1]
-        cap = 255.0 - plus
-        for begin in range(0, count, span):
-            # Slices, not sums of indices: for those Numba checks for negative ones, and nothing vectorises.
-            sums, made = acc[begin : begin + span], codes[begin : begin + span]
-            for c in range(span):
-                v = math.floor(sums[c] * factor[c] + addend[c])
-                code = (min((v - origin) * scale, cap) + ROUND) - ROUND + plus
-                code = code if v >= least else below
-                code = c2 if v >= t2 else code
-                code = c3 if v >= t3 else code
-                code = c4 if v >= t4 else code
-                code = c5 if v >= t5 else code
-                made[c] = np.uint8(np.int32(code))
-        return
+        _activate_line(acc, factor, addend, pieces, codes, count)
+    else:
+        _activate_pieces(acc, factor, addend, pieces, u, y, codes, count)
+
+
+@machine_code
+def _activate_line(acc: Sums, factor: Doubles, addend: Doubles, pieces: Pieces, codes: Codes, count: int) -> None:
+    """A constant, a rising line, and up to four constants."""
+    first, start, slope, add, _ = pieces
+    below, least, origin, scale, plus = add[0], first[1], start[1], slope[1], add[1]
+    t2, c2 = (first[2], add[2]) if len(first) > 2 else (math.inf, 0.0)
+    t3, c3 = (first[3], add[3]) if len(first) > 3 else (math.inf, 0.0)
+    t4, c4 = (first[4], add[4]) if len(first) > 4 else (math.inf, 0.0)
+    t5, c5 = (first[5], add[5]) if len(first) > 5 else (math.inf, 0.0)
+    cap = 255.0 - plus
+    span = len(factor)
     for begin in range(0, count, span):
-        sums, values = acc[begin : begin + span], u[begin : begin + span]
+        # Slices, not sums of indices: for those Numba checks for negative ones, and nothing vectorises.
+        sums, made = acc[begin : begin + span], codes[begin : begin + span]
+        for c in range(span):
+            v = math.floor(sums[c] * factor[c] + addend[c])
+            code = (min((v - origin) * scale, cap) + ROUND) - ROUND + plus
+            code = code if v >= least else below
+            code = c2 if v >= t2 else code
+            code = c3 if v >= t3 else code
+            code = c4 if v >= t4 else code
+            code = c5 if v >= t5 else code
+            made[c] = np.uint8(np.int32(code))
+
+
+@machine_code
+def _activate_pieces(
+    acc: Sums,
+    factor: Doubles,
+    addend: Doubles,
+    pieces: Pieces,
+    v: Doubles,
+    y: Doubles,
+    codes: Codes,
+    count: int,
+) -> None:
+    """Any pieces, one after the other over all values; a later one writes over an earlier one where it holds."""
+    first, start, slope, add, rounding = pieces
+    span = len(factor)
+    for begin in range(0, count, span):
+        sums, values = acc[begin : begin + span], v[begin : begin + span]
         for c in range(span):
             values[c] = math.floor(sums[c] * factor[c] + addend[c])
     for i in range(count):
@@ -112,29 +144,37 @@ def _activate(acc, factor, addend, first, start, slope, add, rounding, u, y, cod
         least, origin, scale, plus = first[k], start[k], slope[k], add[k]
         if scale == 0.0:
             for i in range(count):
-                y[i] = plus if u[i] >= least else y[i]
+                y[i] = plus if v[i] >= least else y[i]
         elif rounding[k] == HALF_EVEN:
             for i in range(count):
-                product = min((u[i] - origin) * scale, PRODUCT_LIMIT)
-                y[i] = (product + ROUND) - ROUND + plus if u[i] >= least else y[i]
+                product = min((v[i] - origin) * scale, PRODUCT_LIMIT)
+                y[i] = (product + ROUND) - ROUND + plus if v[i] >= least else y[i]
         elif rounding[k] == HALF_UP:
             for i in range(count):
-                product = min((u[i] - origin) * scale, PRODUCT_LIMIT)
-                y[i] = math.floor(product + 0.5) + plus if u[i] >= least else y[i]
+                product = min((v[i] - origin) * scale, PRODUCT_LIMIT)
+                y[i] = math.floor(product + 0.5) + plus if v[i] >= least else y[i]
         else:
+            always = rounding[k] != FALLING_EVEN
             for i in range(count):
-                product = max((u[i] - origin) * scale, -PRODUCT_LIMIT)
+                product = max((v[i] - origin) * scale, -PRODUCT_LIMIT)
                 floor = math.floor(product)
                 fraction = product - floor
-                half_counts = rounding[k] != FALLING_EVEN or floor * 0.5 != math.floor(floor * 0.5)
-                carry = fraction > 0.5 or (fraction == 0.5 and half_counts)
-                y[i] = floor - (1.0 if carry else 0.0) + plus if u[i] >= least else y[i]
+                half = fraction == 0.5 and (always or floor * 0.5 != math.floor(floor * 0.5))
+                code = floor - (1.0 if fraction > 0.5 or half else 0.0) + plus
+                y[i] = code if v[i] >= least else y[i]
     for i in range(count):
         codes[i] = np.uint8(np.int32(min(max(y[i], 0.0), 255.0)))
 
 
-@_compile
-def _with_border(image, pad_value, bordered):  # type: ignore[no-untyped-def]
+@machine_code
+def _copy(source: Codes, target: Codes) -> None:
+    """Copy all of source to the beginning of target; assigning a slice would first look for an overlap."""
+    for i in range(len(source)):
+        target[i] = source[i]
+
+
+@machine_code
+def _with_border(image: Codes, pad_value: int, bordered: Codes) -> None:
     """Copy an H×W×C image into the middle of (H+2)×(W+2)×C and set the border."""
     height, width, channels = image.shape
     source = image.reshape(height, width * channels)
@@ -144,23 +184,33 @@ def _with_border(image, pad_value, bordered):  # type: ignore[no-untyped-def]
     for row in range(height):
         line = target[row + 1]
         line[:channels] = pad_value
-        line[channels:-channels] = source[row]
         line[-channels:] = pad_value
+        _copy(source[row], line[channels:])
 
 
-@_compile
-def _repeat(values, span, period):  # type: ignore[no-untyped-def]
-    """Return values[:period] over and over, ``span`` of them."""
-    out = np.empty(span, values.dtype)
-    for i in range(span):
-        out[i] = values[i % period]
+@machine_code
+def _repeat(values: Doubles, period: int, times: int) -> Doubles:
+    """Return values[:period], ``times`` times."""
+    out = np.empty(period * times, values.dtype)
+    for begin in range(0, period * times, period):
+        out[begin : begin + period] = values[:period]
     return out
 
 
-@_compile
-def convolve_tiles(  # type: ignore[no-untyped-def]
-    x, bordered, weights, kernel, pad_value, step, skip, factor, addend, first, start, slope, add, rounding, out
-):
+@machine_code
+def convolve_tiles(
+    x: Codes,
+    bordered: Codes,
+    weights: Weights,
+    kernel: int,
+    pad_value: int,
+    step: int,
+    skip: int,
+    factor: Doubles,
+    addend: Doubles,
+    pieces: Pieces,
+    out: Codes,
+) -> None:
     """Convolve, normalise and activate.
 
     Args:
@@ -197,8 +247,8 @@ def convolve_tiles(  # type: ignore[no-untyped-def]
             wide = vectors_here * LANES
             stored = min(wide, out_channels - channel)
             w = weights.ctypes.data + vector * w_step
-            span = wide * (WIDE // wide)
-            factors, addends = _repeat(factor[channel:], span, wide), _repeat(addend[channel:], span, wide)
+            factors = _repeat(factor[channel:], wide, WIDE // wide)
+            addends = _repeat(addend[channel:], wide, WIDE // wide)
             rows_a_tile = max(1, TILE // (row_pixels * wide))
             pixels_a_tile = min(row_pixels, max(BLOCK, TILE // wide // BLOCK * BLOCK))
             for row in range(0, rows, rows_a_tile):
@@ -212,53 +262,50 @@ def convolve_tiles(  # type: ignore[no-untyped-def]
                             acc.ctypes.data + r * pixels * wide * 4, pixels, vectors_here,
                         )  # fmt: skip
                     made = rows_here * pixels
-                    _activate(acc, factors, addends, first, start, slope, add, rounding, u, y, codes, made * wide)
+                    _activate(acc, factors, addends, pieces, u, y, codes, made * wide)
                     place = row * row_pixels + pixel
                     if stored == out_channels == wide:
-                        target[place : place + made].reshape(-1)[:] = codes[: made * wide]
+                        _copy(codes[: made * wide], target[place:].reshape(-1))
                     else:
                         for p in range(made):
-                            pixel_codes, here = codes[p * wide : p * wide + stored], target[place + p, channel:]
-                            for c in range(stored):
-                                here[c] = pixel_codes[c]
+                            _copy(codes[p * wide : p * wide + stored], target[place + p, channel:])
 
 
-@_compile
-def convolve_depthwise(  # type: ignore[no-untyped-def]
-    x, bordered, weights, kernel, pad_value, step, skip, factor, addend, first, start, slope, add, rounding, out
-):
-    """As ``convolve_tiles``, each channel by itself; weights int8 or int32 9 × C (1×1 kernels: eight rows of 0).
+@machine_code
+def convolve_depthwise(
+    x: Codes,
+    bordered: Codes,
+    weights: Weights,
+    kernel: int,
+    pad_value: int,
+    step: int,
+    skip: int,
+    factor: Doubles,
+    addend: Doubles,
+    pieces: Pieces,
+    out: Codes,
+) -> None:
+    """As ``convolve_tiles``, each channel by itself; weights 9 × C (1×1 kernels: eight rows of 0).
 
     Pixels and channels of a row are one line of numbers: nine lines, shifted by the kernel's offsets, are multiplied by
     the weights, repeated along the line, and added.
     """
-    count, height, width, channels = x.shape
+    count, _, width, channels = x.shape
     out_height, out_width = out.shape[1:3]
-    pixels_a_tile = max(1, TILE // 2 // channels)
-    size = (pixels_a_tile + WIDE) * channels
+    pixels_a_tile, repeats = max(1, TILE // 2 // channels), -(-WIDE // channels)
+    size = (pixels_a_tile + repeats) * channels
     acc = np.zeros(size, np.int32)
     u, y = np.empty(size, np.float64), np.empty(size, np.float64)
     codes = np.empty(size, np.uint8)
     lines = bordered.reshape(-1)
     line = (width + 2) * channels
-    span = channels * -(-WIDE // channels)
-    factors, addends = _repeat(factor, span, channels), _repeat(addend, span, channels)
-    along = pixels_a_tile * channels
-    w0, w1, w2 = (
-        _repeat(weights[0], along, channels),
-        _repeat(weights[1], along, channels),
-        _repeat(weights[2], along, channels),
-    )
-    w3, w4, w5 = (
-        _repeat(weights[3], along, channels),
-        _repeat(weights[4], along, channels),
-        _repeat(weights[5], along, channels),
-    )
-    w6, w7, w8 = (
-        _repeat(weights[6], along, channels),
-        _repeat(weights[7], along, channels),
-        _repeat(weights[8], along, channels),
-    )
+    factors, addends = _repeat(factor, channels, repeats), _repeat(addend, channels, repeats)
+    along = np.empty((9, pixels_a_tile * channels), weights.dtype)
+    for tap in range(9):
+        for begin in range(0, pixels_a_tile * channels, channels):
+            along[tap, begin : begin + channels] = weights[tap]
+    w0, w1, w2, w3, w4 = along[0], along[1], along[2], along[3], along[4]
+    w5, w6, w7, w8 = along[5], along[6], along[7], along[8]
     for n in range(count):
         _with_border(x[n], pad_value, bordered)
         for row in range(out_height):
@@ -274,100 +321,34 @@ def convolve_depthwise(  # type: ignore[no-untyped-def]
                         + x3[i] * w3[i] + x4[i] * w4[i] + x5[i] * w5[i]
                         + x6[i] * w6[i] + x7[i] * w7[i] + x8[i] * w8[i]
                     )  # fmt: skip
-                _activate(acc, factors, addends, first, start, slope, add, rounding, u, y, codes, pixels * channels)
+                _activate(acc, factors, addends, pieces, u, y, codes, pixels * channels)
                 if step == 1:
-                    out[n, row].reshape(-1)[pixel * channels : (pixel + pixels) * channels] = codes[: pixels * channels]
+                    _copy(codes[: pixels * channels], out[n, row, pixel:].reshape(-1))
                 else:
                     for p in range(pixels):
                         column = (pixel + p - skip) // step
                         if (pixel + p - skip) % step == 0 and column < out_width:
-                            out[n, row, column] = codes[p * channels : (p + 1) * channels]
+                            _copy(codes[p * channels : (p + 1) * channels], out[n, row, column])
 
 
-@_compile
-def pool_maximum(x, size, stride, out):  # type: ignore[no-untyped-def]
-    """Maximum over size × size windows (2 or 4); pixels over the edge are left out."""
-    height, width, channels = x.shape[1:]
-    line = np.empty(width * channels, np.uint8)
-    for n in range(out.shape[0]):
-        lines = x[n].reshape(height, width * channels)
-        for row in range(out.shape[1]):
-            line[:] = lines[row * stride]
-            for y in range(row * stride + 1, min(row * stride + size, height)):
-                other = lines[y]
-                for i in range(len(line)):
-                    line[i] = max(line[i], other[i])
-            reach = channels
-            while reach < size * channels:  # each pixel with its neighbour, then each pair with the next
-                right = line[reach:]
-                for i in range(len(right)):
-                    line[i] = max(line[i], right[i])
-                reach *= 2
-            _pick(line, stride * channels, out[n, row])
-
-
-@_compile
-def pool_mean(x, size, stride, out):  # type: ignore[no-untyped-def]
-    """Integer mean over size × size windows (2 or 4); pixels over the edge repeat the edge."""
-    height, width, channels = x.shape[1:]
-    total = np.empty((width + 1) * channels, np.uint16)
-    line = np.empty(width * channels, np.uint8)
-    shift = 2 if size == 2 else 4  # size² is 4 or 16
-    for n in range(out.shape[0]):
-        lines = x[n].reshape(height, width * channels)
-        for row in range(out.shape[1]):
-            total[:] = 0
-            for y in range(row * stride, row * stride + size):
-                other = lines[min(y, height - 1)]
-                for i in range(len(other)):
-                    total[i] += other[i]
-            total[width * channels :] = total[(width - 1) * channels : width * channels]
-            reach = channels
-            while reach < size * channels:
-                right = total[reach:]
-                for i in range(len(right)):
-                    total[i] += right[i]
-                reach *= 2
-            for i in range(len(line)):
-                line[i] = np.uint8(total[i] >> shift)
-            _pick(line, stride * channels, out[n, row])
-
-
-@_compile
-def _pick(line, step, out):  # type: ignore[no-untyped-def]
-    """Copy every pixel that begins a window."""
-    pixels, channels = out.shape
-    for pixel in range(pixels):
-        source, target = line[pixel * step : pixel * step + channels], out[pixel]
-        for c in range(channels):
-            target[c] = source[c]
-
-
-@_compile
-def channels_last(codes, out):  # type: ignore[no-untyped-def]
-    """Copy uint8 N×C×H×W to N×H×W×C', C' ≥ C; what is behind C stays."""
-    images, channels, height, width = codes.shape
-    for n in range(images):
-        for c in range(channels):
-            for y in range(height):
-                source, target = codes[n, c, y], out[n, y]
-                for x in range(width):
-                    target[x, c] = source[x]
-
-
-@_compile
-def activate_rows(acc, factor, addend, first, start, slope, add, rounding, codes):  # type: ignore[no-untyped-def]
+@machine_code
+def activate_rows(
+    acc: Sums,
+    factor: Doubles,
+    addend: Doubles,
+    pieces: Pieces,
+    codes: Codes,
+) -> None:
     """Turn int32 sums, rows × channels, into codes; for sums that were made elsewhere."""
     rows, channels = acc.shape
-    tile = max(1, TILE // 2 // channels)
-    size = (tile + WIDE) * channels
-    span = channels * -(-WIDE // channels)
-    factors, addends = _repeat(factor, span, channels), _repeat(addend, span, channels)
+    tile, repeats = max(1, TILE // 2 // channels), -(-WIDE // channels)
+    size = (tile + repeats) * channels
+    factors, addends = _repeat(factor, channels, repeats), _repeat(addend, channels, repeats)
     sums, u, y = np.zeros(size, np.int32), np.empty(size, np.float64), np.empty(size, np.float64)
     made = np.empty(size, np.uint8)
     source, target = acc.reshape(-1), codes.reshape(-1)
     for row in range(0, rows, tile):
         begin, count = row * channels, min(tile, rows - row) * channels
         sums[:count] = source[begin : begin + count]
-        _activate(sums, factors, addends, first, start, slope, add, rounding, u, y, made, count)
+        _activate(sums, factors, addends, pieces, u, y, made, count)
         target[begin : begin + count] = made[:count]

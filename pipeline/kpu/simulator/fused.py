@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from pipeline.kmodel.registers import Pool
 from pipeline.kpu.arithmetic import pool_window
-from pipeline.kpu.simulator import compiled
+from pipeline.kpu.simulator import compiled, pooling
 from pipeline.kpu.simulator.memory import Arena, Codes, KpuMap
-from pipeline.kpu.simulator.plan import Pieces, Plan
+from pipeline.kpu.simulator.plan import Plan
 from pipeline.kpu.simulator.vnni import GROUP, LANES
 
 Float64s = npt.NDArray[np.float64]
@@ -48,7 +48,7 @@ def last_channel_map(value: KpuMap, arena: Arena) -> LastChannelMap:
     """Return a copy of maps with the channels last."""
     images, channels, height, width = value.shape
     array = arena.take(images, height, width, round_up(channels, GROUP))
-    compiled.channels_last(np.ascontiguousarray(value.codes()), array)
+    pooling.channels_last(np.ascontiguousarray(value.codes()), array)
     return LastChannelMap(array, channels)
 
 
@@ -73,7 +73,6 @@ def fused_layer(plan: Plan) -> LayerRun | None:
         convolve = compiled.convolve_tiles
         lanes = round_up(layer.out_channels, LANES)
         factor, addend = padded(plan.factor, lanes), padded(plan.addend, lanes)
-    pieces = arguments(plan.pieces)
 
     def run(value: KpuMap, arena: Arena) -> KpuMap:
         source = value if isinstance(value, LastChannelMap) else last_channel_map(value, arena)
@@ -81,7 +80,8 @@ def fused_layer(plan: Plan) -> LayerRun | None:
         made = arena.take(images, height // step, width // step, stored)
         margin = 0 if convolve is compiled.convolve_tiles and layer.kernel == 1 else 1
         bordered = arena.take(height + 2 * margin, width + 2 * margin, source.array.shape[3])
-        convolve(source.array, bordered, weights, layer.kernel, layer.pad_value, step, skip, factor, addend, *pieces, made)
+        size = (layer.kernel, layer.pad_value, step, skip)
+        convolve(source.array, bordered, weights, *size, factor, addend, plan.pieces, made)
         arena.give(bordered)
         if source is not value:
             source.release(arena)
@@ -97,13 +97,13 @@ def pooled(codes: Codes, pool: Pool, arena: Arena) -> Codes:
     size, stride = pool_window(pool)
     images, height, width, channels = codes.shape
     out = arena.take(images, height // stride, width // stride, channels)
-    (compiled.pool_maximum if pool in MAXIMA else compiled.pool_mean)(codes, size, stride, out)
+    (pooling.pool_maximum if pool in MAXIMA else pooling.pool_mean)(codes, size, stride, out)
     arena.give(codes)
     return out
 
 
 def pack_weights(plan: Plan) -> npt.NDArray[np.int8]:
-    """Return weights as vectors × groups × 16 outputs × 4 inputs, the groups in the order of a pixel's neighbourhood."""
+    """Return weights as vectors × groups × 16 outputs × 4 inputs, groups in the order of a pixel's neighbourhood."""
     out_channels, in_channels, kernel, _ = plan.weights.shape
     lanes, depth = round_up(out_channels, LANES), round_up(in_channels, GROUP)
     wide = np.zeros((lanes, kernel, kernel, depth), np.int8)
@@ -125,8 +125,3 @@ def padded(values: Float64s, length: int) -> Float64s:
     result = np.zeros(length)
     result[: len(values)] = values
     return result
-
-
-def arguments(pieces: Pieces) -> tuple[Float64s, Float64s, Float64s, Float64s, npt.NDArray[np.int64]]:
-    """Return the pieces as the compiled functions take them."""
-    return pieces.first, pieces.start, pieces.slope, pieces.add, pieces.rounding

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from pipeline.kmodel.model import Kmodel
 from pipeline.kmodel.registers import ROW_BYTES
 
 Codes = npt.NDArray[np.uint8]
-Tensor = npt.NDArray[np.generic]
+Tensor = npt.NDArray[Any]
 
 
 class Arena:
@@ -194,7 +194,8 @@ class Memory:
         shape = part.shape or (part.elements,)
         strides = part.strides if part.shape and part.strides else _dense(shape)
         dtype = np.dtype(part.dtype.numpy_name).newbyteorder("<")
-        reach = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + 1 if 0 not in shape else 0
+        last = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        reach = 0 if 0 in shape else last + 1
         end = part.start + reach * dtype.itemsize
         if part.start < 0 or end > memory.shape[1] or min(strides, default=0) < 0:
             raise KmodelError(
@@ -203,9 +204,9 @@ class Memory:
             )
         byte_strides = (memory.strides[0], *(stride * dtype.itemsize for stride in strides))
         typed = memory[:, part.start : end]
-        return np.lib.stride_tricks.as_strided(  # type: ignore[no-any-return, call-overload]
-            _first_as(typed, dtype), (self.images, *shape), byte_strides, writeable=part.location is not Location.CONST
-        )
+        writeable = part.location is not Location.CONST
+        first = _first_as(typed, dtype)
+        return np.lib.stride_tricks.as_strided(first, (self.images, *shape), byte_strides, writeable=writeable)
 
     def store(self, part: Range, value: Tensor) -> None:
         """Write an array images × … to a range, in order."""

@@ -8,9 +8,9 @@ every partial sum stays below 2²⁴.
 by a power of two loses nothing, and the sum is a multiple of 2^−bn_shift below 2^(53 − bn_shift). The terms of the sum
 that no pixel changes go into the addend.
 
-*Activation.* The sixteen segments become at most sixteen ``Pieces``. A segment that nothing reaches is dropped, one over
-which the code does not change becomes a constant, and neighbours with the same constant become one: of nncase's ReLU
-tables five pieces are left, one of them sloped. On a sloped piece ``(v − start)·mul`` has at most 52 bits, so the
+*Activation.* The sixteen segments become at most sixteen ``Pieces``. A segment that nothing reaches is dropped, one
+over which the code does not change becomes a constant, and neighbours with the same constant become one: of nncase's
+ReLU tables five pieces are left, one of them sloped. On a sloped piece ``(v − start)·mul`` has at most 52 bits, so the
 product with ``mul/2^shift`` in float64 is exact, and so is its rounding.
 
 All of these bounds are checked for the layer at hand (``exact``), from its own weights; a layer that breaks one is run
@@ -20,7 +20,7 @@ by the reference. No layer of any known kmodel does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,7 @@ PRODUCT_LIMIT: Final = 512.0
 """Products are cut here before rounding: with an addition of 0 to 255 the code is 255 from 255 on (0 below −255)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Pieces:
+class Pieces(NamedTuple):
     """An activation as steps: piece k holds from ``u ≥ first[k]`` on, until the next; ``first[0]`` is −∞.
 
     ``y = clamp(round((floor(u) − start)·slope) + add, 0, 255)``; ``slope`` is 0 on a constant piece, whose code is
@@ -48,9 +47,6 @@ class Pieces:
     slope: Float64s
     add: Float64s
     rounding: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.first)
 
 
 CONSTANT, HALF_EVEN, HALF_UP, FALLING_EVEN, FALLING_UP = range(5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from pipeline.kpu.arithmetic import pool_window
 from pipeline.kpu.simulator import compiled
-from pipeline.kpu.simulator.fused import INT32_LIMIT, MAXIMA, PICKED, LayerRun, arguments, padded, round_up
+from pipeline.kpu.simulator.fused import INT32_LIMIT, MAXIMA, PICKED, LayerRun, padded, round_up
 from pipeline.kpu.simulator.memory import Arena, Codes, KpuMap
 from pipeline.kpu.simulator.plan import CODES, CONSTANT, FALLING_EVEN, HALF_EVEN, HALF_UP, PRODUCT_LIMIT, Plan
 from pipeline.kpu.simulator.vnni import GROUP
@@ -52,7 +53,8 @@ def tensor_layer(plan: Plan, device: torch.device) -> LayerRun | None:
     layer = plan.layer
     step, skip = PICKED.get(layer.pool, (1, 0))
     chunks = weight_chunks(plan, device)
-    activate = _activate_compiled(plan) if device.type == "cpu" and plan.limit < INT32_LIMIT else _activate(plan, device)
+    on_cpu = device.type == "cpu" and not plan.sum_x and plan.limit < INT32_LIMIT
+    activate = _activate_compiled(plan) if on_cpu else _activate(plan, device)
     groups = layer.in_channels if layer.depthwise else 1
     margin = layer.kernel // 2
 
@@ -87,9 +89,7 @@ def weight_chunks(plan: Plan, device: torch.device) -> list[tuple[int, int, torc
             bounds.append(channel)
             total = reach[:, channel]
     bounds.append(reach.shape[1])
-    return [
-        (first, last, weights[:, first:last].to(device, dtype)) for first, last in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [(first, last, weights[:, first:last].to(device, dtype)) for first, last in pairwise(bounds)]
 
 
 @functools.cache
@@ -124,14 +124,13 @@ def _zero_point_term(plan: Plan, x: torch.Tensor, step: int) -> torch.Tensor:
 def _activate_compiled(plan: Plan) -> Callable[[torch.Tensor], torch.Tensor]:
     stored = round_up(plan.layer.out_channels, GROUP)
     factor, addend = padded(plan.factor, stored), padded(plan.addend, stored)
-    pieces = arguments(plan.pieces)
 
     def activate(sums: torch.Tensor) -> torch.Tensor:
         images, channels, height, width = sums.shape
         rows = np.zeros((images * height * width, stored), np.int32)
         rows[:, :channels] = sums.permute(0, 2, 3, 1).reshape(-1, channels).numpy()
         codes = np.empty(rows.shape, np.uint8)
-        compiled.activate_rows(rows, factor, addend, *pieces, codes)
+        compiled.activate_rows(rows, factor, addend, plan.pieces, codes)
         return torch.from_numpy(codes[:, :channels]).reshape(images, height, width, channels).permute(0, 3, 1, 2)
 
     return activate
@@ -140,12 +139,11 @@ def _activate_compiled(plan: Plan) -> Callable[[torch.Tensor], torch.Tensor]:
 def _activate(plan: Plan, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
     factor = torch.from_numpy(plan.factor).to(device)[:, None, None]
     addend = torch.from_numpy(plan.addend).to(device)[:, None, None]
-    pieces = plan.pieces
 
     def activate(sums: torch.Tensor) -> torch.Tensor:
         v = torch.floor(sums * factor + addend)
         codes = torch.zeros_like(v)
-        for first, start, slope, add, rounding in zip(*arguments(pieces), strict=True):
+        for first, start, slope, add, rounding in zip(*plan.pieces, strict=True):
             if rounding == CONSTANT:
                 code = torch.full_like(v, add)
             else:

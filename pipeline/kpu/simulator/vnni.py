@@ -5,7 +5,8 @@
 intrinsic that keeps ``pixels × vectors`` such registers: the four bytes of a pixel's next four input channels are
 broadcast, and meet the weights of 16 output channels × 4 input channels.
 
-Only what runs where ``available()`` may call an intrinsic of this module.
+Only what runs where ``available()`` may call an intrinsic of this module. ``compiled.py`` keeps machine code made from
+it: who changes this file empties its ``__pycache__``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import platform
 from collections.abc import Callable
 from typing import Any, Final
 
-import llvmlite.binding as llvm
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
