@@ -17,55 +17,17 @@ import numpy.typing as npt
 
 from pipeline.kpu.simulator.jit import machine_code
 from pipeline.kpu.simulator.plan import FALLING_EVEN, HALF_EVEN, HALF_UP, PRODUCT_LIMIT, Pieces
-from pipeline.kpu.simulator.vnni import GROUP, LANES, dot_block
+from pipeline.kpu.simulator.vnni import BLOCK, GROUP, LANES, dot_products
 
 Codes = npt.NDArray[np.uint8]
 Sums = npt.NDArray[np.int32]
 Weights = npt.NDArray[np.int8]
 Doubles = npt.NDArray[np.float64]
-BLOCK: Final = 6
-"""Pixels of a block of dot products: 6 × 4 sums, 4 weights and a broadcast fill 29 of 32 registers."""
 WIDE: Final = 4 * LANES
 TILE: Final = 24 * WIDE
 """Sums that are made before they are activated; with their codes they stay in the first-level cache."""
 ROUND: Final = 1.5 * 2.0**52
 """Adding and subtracting it rounds a float64 below 2⁵¹ to an integer, half to even."""
-
-_BLOCK_1, _BLOCK_2, _BLOCK_3, _BLOCK_4 = (dot_block(BLOCK, vectors) for vectors in (1, 2, 3, 4))
-_PIXEL_1, _PIXEL_2, _PIXEL_3, _PIXEL_4 = (dot_block(1, vectors) for vectors in (1, 2, 3, 4))
-
-
-@machine_code
-def _sums(
-    x: int, x_step: int, runs: int, run_step: int, groups: int, w: int, w_step: int, acc: int, pixels: int, vectors: int
-) -> None:
-    """Fill acc[pixels][vectors·16] for pixels in a row."""
-    done = 0
-    while done < pixels:
-        if done + BLOCK > pixels >= BLOCK:
-            done = pixels - BLOCK  # some again rather than each by itself
-        source = x + done * x_step
-        target = acc + done * vectors * 64
-        if pixels >= BLOCK:
-            if vectors == 4:
-                _BLOCK_4(source, x_step, runs, run_step, groups, w, w_step, target, 256)
-            elif vectors == 3:
-                _BLOCK_3(source, x_step, runs, run_step, groups, w, w_step, target, 192)
-            elif vectors == 2:
-                _BLOCK_2(source, x_step, runs, run_step, groups, w, w_step, target, 128)
-            else:
-                _BLOCK_1(source, x_step, runs, run_step, groups, w, w_step, target, 64)
-            done += BLOCK
-        else:
-            if vectors == 4:
-                _PIXEL_4(source, x_step, runs, run_step, groups, w, w_step, target, 256)
-            elif vectors == 3:
-                _PIXEL_3(source, x_step, runs, run_step, groups, w, w_step, target, 192)
-            elif vectors == 2:
-                _PIXEL_2(source, x_step, runs, run_step, groups, w, w_step, target, 128)
-            else:
-                _PIXEL_1(source, x_step, runs, run_step, groups, w, w_step, target, 64)
-            done += 1
 
 
 @machine_code
@@ -142,10 +104,7 @@ def _activate_pieces(
         y[i] = add[0]
     for k in range(len(first)):
         least, origin, scale, plus = first[k], start[k], slope[k], add[k]
-        if scale == 0.0:
-            for i in range(count):
-                y[i] = plus if v[i] >= least else y[i]
-        elif rounding[k] == HALF_EVEN:
+        if scale == 0.0 or rounding[k] == HALF_EVEN:  # of a constant piece the product is 0
             for i in range(count):
                 product = min((v[i] - origin) * scale, PRODUCT_LIMIT)
                 y[i] = (product + ROUND) - ROUND + plus if v[i] >= least else y[i]
@@ -154,16 +113,21 @@ def _activate_pieces(
                 product = min((v[i] - origin) * scale, PRODUCT_LIMIT)
                 y[i] = math.floor(product + 0.5) + plus if v[i] >= least else y[i]
         else:
-            always = rounding[k] != FALLING_EVEN
+            to_even = rounding[k] == FALLING_EVEN
             for i in range(count):
-                product = max((v[i] - origin) * scale, -PRODUCT_LIMIT)
-                floor = math.floor(product)
-                fraction = product - floor
-                half = fraction == 0.5 and (always or floor * 0.5 != math.floor(floor * 0.5))
-                code = floor - (1.0 if fraction > 0.5 or half else 0.0) + plus
+                code = _fall(max((v[i] - origin) * scale, -PRODUCT_LIMIT), to_even) + plus
                 y[i] = code if v[i] >= least else y[i]
     for i in range(count):
         codes[i] = np.uint8(np.int32(min(max(y[i], 0.0), 255.0)))
+
+
+@machine_code
+def _fall(product: float, to_even: bool) -> float:
+    """Round a negative product: its floor, less one from over a half on, or from a half on (see ``arithmetic``)."""
+    floor = math.floor(product)
+    fraction = product - floor
+    odd = floor * 0.5 != math.floor(floor * 0.5)
+    return floor - (1.0 if fraction > 0.5 or (fraction == 0.5 and (odd or not to_even)) else 0.0)
 
 
 @machine_code
@@ -191,10 +155,11 @@ def _with_border(image: Codes, pad_value: int, bordered: Codes) -> None:
 @machine_code
 def _repeat(values: Doubles, period: int, times: int) -> Doubles:
     """Return values[:period], ``times`` times."""
-    out = np.empty(period * times, values.dtype)
-    for begin in range(0, period * times, period):
-        out[begin : begin + period] = values[:period]
-    return out
+    out = np.empty((times, period), np.float64)
+    for row in range(times):
+        for i in range(period):
+            out[row, i] = values[i]
+    return out.reshape(-1)
 
 
 @machine_code
@@ -257,7 +222,7 @@ def convolve_tiles(
                     pixels = min(pixels_a_tile, row_pixels - pixel)
                     for r in range(rows_here):
                         source = base + (row + r) * step * row_bytes + (skip + pixel * step) * channels
-                        _sums(
+                        dot_products(
                             source, step * channels, kernel, row_bytes, groups, w, w_step,
                             acc.ctypes.data + r * pixels * wide * 4, pixels, vectors_here,
                         )  # fmt: skip
@@ -300,10 +265,12 @@ def convolve_depthwise(
     lines = bordered.reshape(-1)
     line = (width + 2) * channels
     factors, addends = _repeat(factor, channels, repeats), _repeat(addend, channels, repeats)
-    along = np.empty((9, pixels_a_tile * channels), weights.dtype)
+    repeated = np.empty((9, pixels_a_tile, channels), np.int8)
     for tap in range(9):
-        for begin in range(0, pixels_a_tile * channels, channels):
-            along[tap, begin : begin + channels] = weights[tap]
+        for pixel in range(pixels_a_tile):
+            for c in range(channels):
+                repeated[tap, pixel, c] = weights[tap, c]
+    along = repeated.reshape(9, -1)
     w0, w1, w2, w3, w4 = along[0], along[1], along[2], along[3], along[4]
     w5, w6, w7, w8 = along[5], along[6], along[7], along[8]
     for n in range(count):
@@ -349,6 +316,8 @@ def activate_rows(
     source, target = acc.reshape(-1), codes.reshape(-1)
     for row in range(0, rows, tile):
         begin, count = row * channels, min(tile, rows - row) * channels
-        sums[:count] = source[begin : begin + count]
+        for i in range(count):
+            sums[i] = source[begin + i]
         _activate(sums, factors, addends, pieces, u, y, made, count)
-        target[begin : begin + count] = made[:count]
+        for i in range(count):
+            target[begin + i] = made[i]

@@ -49,7 +49,9 @@ def pool_mean(x: Codes, size: int, stride: int, out: Codes) -> None:
                 other = lines[min(y, height - 1)]
                 for i in range(len(other)):
                     total[i] += other[i]
-            total[width * channels :] = total[(width - 1) * channels : width * channels]
+            last, over = total[(width - 1) * channels :], total[width * channels :]
+            for i in range(channels):
+                over[i] = last[i]
             reach = channels
             while reach < size * channels:
                 right = total[reach:]

@@ -67,10 +67,11 @@ def _reduce(step: steps.Reduce, x: Tensor, _version: int) -> Tensor:
     kept = [axis for axis in range(x.ndim) if axis not in axes]
     values = x.transpose(*kept, *axes).reshape(*(x.shape[axis] for axis in kept), -1).astype(np.float32, copy=False)
     init = np.float32(step.init)
-    if step.op == "min":
-        return np.minimum(values.min(axis=-1), init, dtype=np.float32)
-    if step.op == "max":
-        return np.maximum(values.max(axis=-1), init, dtype=np.float32)
+    total: Tensor
+    if step.op in ("min", "max"):
+        reduce, combine = (np.min, np.minimum) if step.op == "min" else (np.max, np.maximum)
+        total = combine(reduce(values, axis=-1), init)
+        return total
     total = sum_in_order(values) + init
     return total / np.float32(values.shape[-1]) if step.op == "mean" else total
 

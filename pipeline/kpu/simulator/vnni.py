@@ -20,11 +20,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from pipeline.kpu.simulator.jit import machine_code
+
 LANES: Final = 16
 """int32 lanes of a 512-bit register: output channels that one instruction serves."""
 GROUP: Final = 4
 """Input channels that one instruction consumes."""
 
+BLOCK: Final = 6
+"""Pixels of a block of dot products: 6 × 4 sums, 4 weights and a broadcast fill 29 of 32 registers."""
 _BYTE, _INT32, _INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_INT32, LANES)
 
@@ -148,3 +152,40 @@ def _emit_group(
             result.append(builder.call(multiply_add, [sums[pixel * vectors + vector], codes, weights[vector]]))
         x = builder.add(x, x_step)
     return result
+
+
+_BLOCK_1, _BLOCK_2, _BLOCK_3, _BLOCK_4 = (dot_block(BLOCK, vectors) for vectors in (1, 2, 3, 4))
+_PIXEL_1, _PIXEL_2, _PIXEL_3, _PIXEL_4 = (dot_block(1, vectors) for vectors in (1, 2, 3, 4))
+
+
+@machine_code
+def dot_products(
+    x: int, x_step: int, runs: int, run_step: int, groups: int, w: int, w_step: int, acc: int, pixels: int, vectors: int
+) -> None:
+    """Fill acc[pixels][vectors·16], int32, for pixels in a row; arguments as for ``dot_block``, acc without gaps."""
+    done = 0
+    while done < pixels:
+        if done + BLOCK > pixels >= BLOCK:
+            done = pixels - BLOCK  # some again rather than each by itself
+        source = x + done * x_step
+        target = acc + done * vectors * 64
+        if pixels >= BLOCK:
+            if vectors == 4:
+                _BLOCK_4(source, x_step, runs, run_step, groups, w, w_step, target, 256)
+            elif vectors == 3:
+                _BLOCK_3(source, x_step, runs, run_step, groups, w, w_step, target, 192)
+            elif vectors == 2:
+                _BLOCK_2(source, x_step, runs, run_step, groups, w, w_step, target, 128)
+            else:
+                _BLOCK_1(source, x_step, runs, run_step, groups, w, w_step, target, 64)
+            done += BLOCK
+        else:
+            if vectors == 4:
+                _PIXEL_4(source, x_step, runs, run_step, groups, w, w_step, target, 256)
+            elif vectors == 3:
+                _PIXEL_3(source, x_step, runs, run_step, groups, w, w_step, target, 192)
+            elif vectors == 2:
+                _PIXEL_2(source, x_step, runs, run_step, groups, w, w_step, target, 128)
+            else:
+                _PIXEL_1(source, x_step, runs, run_step, groups, w, w_step, target, 64)
+            done += 1
