@@ -126,12 +126,10 @@ def _summarise(root: Path, names: list[str], as_json: bool) -> None:
 def add(recipe: RecipeName, as_json: Json = False) -> None:
     """List a recipe in params.yaml, so that `dvc repro` and `kpufit run` build it."""
     from pipeline.recipe import recipe_path
-    from pipeline.stages.manifest import refresh_manifests
     from pipeline.stages.repro import add_recipe
 
     root = Path.cwd()
     name = recipe_path(root, recipe).stem
-    refresh_manifests(root, [recipe])
     added = add_recipe(root, recipe)
     if as_json:
         _print_json({"recipe": name, "added": added})

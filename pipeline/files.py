@@ -45,6 +45,24 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def exchange_folder() -> Iterator[Path]:
+    """Yield a temporary folder for the files that pass to and from a tool; it is removed in any case.
+
+    Raises:
+        StorageError: it cannot be made, or a file in it cannot be written or read: the disk is full.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="kpufit-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise StorageError(
+            f"temporary files cannot be written ({error.strerror or error})",
+            where=str(error.filename or tempfile.gettempdir()),
+            remedy="free space there, or set TMPDIR to a folder on another disk",
+        ) from error
+
+
 def remove_partial(folder: Path) -> None:
     """Remove what killed writers left in ``folder``; nobody else may be writing there."""
     for path in folder.glob(f"{_PARTIAL}*"):
@@ -75,6 +93,13 @@ def read_json(path: Path) -> Any:
         raise StorageError(
             f"cannot be read as JSON ({error})", where=str(path), remedy="delete it and run the stage again"
         ) from error
+
+
+def yaml_problem(error: Exception) -> str:
+    """Return in one line what PyYAML found wrong and where: its own text has several, and no file."""
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
 
 
 def sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import RecipeError
+from pipeline.files import yaml_problem
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -256,9 +257,13 @@ def load_recipe(path: Path) -> Recipe:
     try:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise RecipeError(f"cannot be read ({error.strerror})", where=str(path)) from error
+        raise RecipeError(
+            f"cannot be read ({error.strerror})", where=str(path), remedy="check who may read it"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"is not YAML ({error})", where=str(path)) from error
+        raise RecipeError(
+            f"is not YAML ({yaml_problem(error)})", where=str(path), remedy="compare it with another of recipes/"
+        ) from error
     if not isinstance(values, dict):
         raise RecipeError("is not a mapping of sections", where=str(path), remedy="see `kpufit schema`")
     return parse(Recipe, values, where=str(path))

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import FirmwareError
+from pipeline.files import yaml_problem
 
 FOLDER = Path("configs") / "firmware"
 
@@ -126,9 +127,13 @@ def _read(path: Path) -> Profile:
     try:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise FirmwareError(f"cannot be read ({error.strerror})", where=str(path)) from error
+        raise FirmwareError(
+            f"cannot be read ({error.strerror})", where=str(path), remedy="check who may read it"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FirmwareError(f"is not YAML ({error})", where=str(path)) from error
+        raise FirmwareError(
+            f"is not YAML ({yaml_problem(error)})", where=str(path), remedy="compare it with the files beside it"
+        ) from error
     if not isinstance(values, dict):
         raise FirmwareError("is not a mapping of figures", where=str(path), remedy="copy a file beside it")
     try:

@@ -11,9 +11,9 @@ from pathlib import Path
 import yaml
 
 from pipeline.errors import FirmwareError, RecipeError, StorageError
-from pipeline.files import replacing
+from pipeline.files import replacing, yaml_problem
 from pipeline.firmware.profile import load_profile
-from pipeline.recipe import Prune, Quantise, Recipe, Replace, Section, load_recipe, recipe_path
+from pipeline.recipe import Prune, Quantise, Recipe, Replace, Section, load_recipe, parse, recipe_path
 
 #: The stages, in the order in which they run.
 STAGES = ("train", "search", "prune", "replace", "quantise", "convert", "evaluate", "gate", "report", "accept")
@@ -88,14 +88,21 @@ class Run:
                 written.enter_context(replacing(self.file(stage, name))).write_bytes(content)
 
     def chosen(self) -> Chosen:
-        """The settings that ``search`` chose. Raises StorageError when it has not run."""
+        """The settings that ``search`` chose.
+
+        Raises:
+            StorageError: it has not run, or its file is torn.
+            RecipeError: the file holds other settings than a recipe may.
+
+        """
         path = self.made_by("search", "chosen.yaml")
         try:
-            return Chosen.model_validate(yaml.safe_load(path.read_text()))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            values = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise StorageError(
-                f"cannot be read ({error})", where=str(path), remedy="run `dvc repro`, which runs `search` first"
+                f"is not YAML ({yaml_problem(error)})", where=str(path), remedy="delete it; `search` writes it again"
             ) from error
+        return parse(Chosen, values, where=str(path))
 
 
 def _bytes(content: Content) -> bytes:

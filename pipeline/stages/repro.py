@@ -12,8 +12,9 @@ from pathlib import Path
 import yaml
 
 from pipeline.errors import EXIT_ACCEPTED, EXIT_ERROR, EXIT_REJECTED, RecipeError, SetupError
-from pipeline.files import write_text
-from pipeline.recipe import load_recipe, recipe_path
+from pipeline.files import write_text, yaml_problem
+from pipeline.recipe import recipe_path
+from pipeline.stages.manifest import refresh_manifests
 
 _FAILED_STAGE = re.compile(r"failed to reproduce '([^']+)'")
 
@@ -31,9 +32,10 @@ def listed_recipes(root: Path) -> list[str]:
         names = values["recipes"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise TypeError("`recipes` is not a list of names")
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else yaml_problem(error)
         raise RecipeError(
-            f"does not list the recipes ({error})",
+            f"does not list the recipes ({reason})",
             where=str(path),
             remedy="run kpufit in a project's folder; its params.yaml holds `recipes: [NAME, …]`",
         ) from error
@@ -44,21 +46,24 @@ def add_recipe(root: Path, name: str) -> bool:
     """Append a recipe to ``params.yaml``, whose comments stay; return False when it is listed already.
 
     Raises:
-        RecipeError: there is no such recipe, it is invalid, or it does not lie in ``recipes/``.
+        RecipeError: there is no such recipe, it is invalid, or it is no ``.yaml`` file of ``recipes/``.
+        DataError: its data is missing.
 
     """
     path = recipe_path(root, name)
-    load_recipe(path)
-    if path.resolve().parent != (root / "recipes").resolve():
-        raise RecipeError("is not in recipes/", where=str(path), remedy=f"copy it to recipes/{path.name} first")
-    if path.stem in listed_recipes(root):
+    proper = root / "recipes" / f"{path.stem}.yaml"
+    if path.resolve() != proper.resolve():
+        raise RecipeError("is not a .yaml file of recipes/", where=str(path), remedy=f"copy it to {proper} first")
+    listed = listed_recipes(root)
+    refresh_manifests(root, [name])
+    if path.stem in listed:
         return False
     params = root / "params.yaml"
     lines = params.read_text().splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("recipes:"))
-    if lines[start].rstrip() != "recipes:":
+    start = next((number for number, line in enumerate(lines) if line.rstrip() == "recipes:"), None)
+    if start is None:
         raise RecipeError(
-            "`recipes:` is written on one line", where=str(params), remedy="write one `  - NAME` a line below it"
+            "has no line `recipes:` with one `  - NAME` a line below it", where=str(params), remedy="write it so"
         )
     end = start + 1
     while end < len(lines) and lines[end].lstrip().startswith(("-", "#")) and not lines[end].startswith("#"):
