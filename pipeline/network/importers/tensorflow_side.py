@@ -48,6 +48,8 @@ def convert_tflite(job: Job, target: Path) -> None:
     turned = [inputs[0]["name"]] if _is_nhwc(shape, job) else None
     model, _ = tf2onnx.convert.from_tflite(job.file, opset=_OPSET, inputs_as_nchw=turned)
     _refuse_quantised(model, job.file)
+    for node in model.graph.node:
+        node.name = short_name(node.name, node.op_type)
     target.write_bytes(model.SerializeToString())
 
 
@@ -101,6 +103,23 @@ def _is_nhwc(shape: tuple[int, ...], job: Job) -> bool:
         where=job.file,
         remedy="set data.image (channels, height, width) to the network's",
     )
+
+
+def short_name(name: str, operator: str) -> str:
+    """Return the layer that a node belongs to, of the list that TFLite's converter makes of all it has fused.
+
+    ``model/relu/Relu;model/bn/FusedBatchNormV3;model/conv2d/BiasAdd`` of a Conv is ``model/conv2d``.
+    """
+    parts = name.split(";")
+    if len(parts) == 1:
+        return name
+    words = {"Conv": ("conv",), "MatMul": ("dense", "matmul", "fc", "linear")}.get(operator, (operator.lower(),))
+    for part in parts:
+        steps = part.split("/")
+        for index, step in enumerate(steps):
+            if any(word in step.lower() for word in words):
+                return "/".join(steps[: index + 1])
+    return parts[0]
 
 
 def _refuse_quantised(model: onnx.ModelProto, file: str) -> None:
