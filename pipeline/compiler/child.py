@@ -6,15 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.compiler.environment import TIME_VARIABLE
-from pipeline.errors import SetupError, StorageError, ToolError
+from pipeline.errors import SetupError, ToolError
 
 WORKER = Path(__file__).with_name("worker")
 
@@ -56,24 +54,6 @@ class _Running:
     deadline: float
 
 
-@contextmanager
-def exchange_folder() -> Iterator[Path]:
-    """Yield a temporary folder for the files that pass to and from a tool; it is removed in any case.
-
-    Raises:
-        StorageError: it cannot be made, or a file in it cannot be written or read: the disk is full.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="kpufit-") as name:
-            yield Path(name)
-    except OSError as error:
-        raise StorageError(
-            f"temporary files cannot be written ({error.strerror or error})",
-            where=str(error.filename or tempfile.gettempdir()),
-            remedy="free space there, or set TMPDIR to a folder on another disk",
-        ) from error
-
-
 def run_jobs(
     tool: Tool,
     jobs: Sequence[Path],
@@ -99,7 +79,7 @@ def run_jobs(
     Raises:
         SetupError: the interpreter or a package is missing.
         ToolError: a job crashed, ran out of time or memory, or said no.
-        OSError: a log cannot be written (:func:`exchange_folder` makes it a StorageError).
+        OSError: a log cannot be written (``files.exchange_folder`` makes it a StorageError).
     """
     waiting = list(enumerate(jobs))[::-1]
     running: dict[int, _Running] = {}

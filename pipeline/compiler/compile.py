@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compiler.child import Tool, exchange_folder, log_of, run_jobs
+from pipeline.compiler.child import Tool, log_of, run_jobs
 from pipeline.compiler.environment import time_limit_s
 from pipeline.compiler.source import checked_onnx, checked_tflite
 from pipeline.errors import DataError, ToolError
+from pipeline.files import exchange_folder
 from pipeline.kmodel.canonical import canonical_v5
 from pipeline.network.contract import InputContract
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compiler.child import Tool, exchange_folder, run_jobs
+from pipeline.compiler.child import Tool, run_jobs
 from pipeline.compiler.environment import time_limit_s
 from pipeline.errors import DataError, KmodelError
+from pipeline.files import exchange_folder
 from pipeline.progress import track
 
 #: Seconds that one process may take for its chunk. An image was measured at 0.9 s at most, and a chunk has 250.

@@ -6,9 +6,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import errors
-from pipeline.errors import KpufitError, StorageError, ToolError
+from pipeline.errors import KpufitError, ToolError
 from pipeline.files import read_json, write_json
 
 MODEL = "model.onnx"
@@ -30,24 +27,6 @@ _TYPES: dict[str, type[KpufitError]] = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, KpufitError) and kind is not ToolError
 }
-
-
-@contextmanager
-def exchange_folder() -> Iterator[Path]:
-    """Yield a temporary folder that is removed in any case.
-
-    Raises:
-        StorageError: it or a file in it cannot be written.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="kpufit-quantise-") as name:
-            yield Path(name)
-    except OSError as error:
-        raise StorageError(
-            f"temporary files cannot be written ({error.strerror or error})",
-            where=str(error.filename or tempfile.gettempdir()),
-            remedy="free space there, or set TMPDIR to a folder on another disk",
-        ) from error
 
 
 def put_array(folder: Path, name: str, values: NDArray[Any]) -> None:

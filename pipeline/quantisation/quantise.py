@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from pipeline.files import read_json, write_json
+from pipeline.files import exchange_folder, read_json, write_json
 from pipeline.network.contract import InputContract, write_contract
 from pipeline.network.fold import fold_batchnorm
 from pipeline.network.lift import to_torch
@@ -25,7 +25,7 @@ from pipeline.network.lower import to_onnx
 from pipeline.quantisation.check import check_images, check_network
 from pipeline.quantisation.child import run_child, worker_command
 from pipeline.quantisation.equalise import equalise
-from pipeline.quantisation.exchange import JOB, MODEL, RESULT, exchange_folder, put_array
+from pipeline.quantisation.exchange import JOB, MODEL, RESULT, put_array
 from pipeline.quantisation.settings import Settings
 from pipeline.quantisation.weight_report import weight_report
 from pipeline.training.data.sets import DataSet

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import files
 from pipeline.compiler import child
 from pipeline.errors import SetupError, StorageError, ToolError
+from pipeline.files import exchange_folder
 
 PYTHON = Path(sys.executable)
 
@@ -157,8 +159,8 @@ def test_an_interpreter_without_nncase_asks_for_setup(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_message_and_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child.tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(StorageError, match="No space left on device") as caught, child.exchange_folder() as folder:
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(StorageError, match="No space left on device") as caught, exchange_folder() as folder:
         (folder / "file").write_bytes(b"something")
         raise OSError(28, os.strerror(28), str(folder / "file"))
     assert "TMPDIR" in caught.value.remedy
