@@ -8,17 +8,16 @@ inferred. Layers keep the names that they have in the file.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from pipeline.errors import NetworkError
 from pipeline.network.constants import fold_constants
-from pipeline.network.operation import Operation, describe, passes_through, value_shapes
+from pipeline.network.operation import passes_through, value_shapes
 from pipeline.network.opset import at_least_opset_13, down_to_opset_13
-from pipeline.network.pads import explicit_pads, transposed_pads
+from pipeline.network.pads import write_explicit_pads
 
 _NHWC_TO_NCHW = [0, 3, 1, 2]
 
@@ -43,7 +42,7 @@ def normal_form(model: onnx.ModelProto, *, where: str = "") -> onnx.ModelProto:
     _pass_through(model.graph)
     _name_nodes(model.graph)
     model = _infer(model, where)
-    _explicit_pads(model.graph)
+    write_explicit_pads(model.graph)
     _open_batch(model.graph)
     _drop_unused(model.graph)
     return _infer_open(model)
@@ -207,45 +206,6 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
             name = f"{node.op_type}_{number}"
         taken.add(name)
         node.name = name
-
-
-def _explicit_pads(graph: onnx.GraphProto) -> None:
-    """Write ``auto_pad`` and a ConvTranspose's ``output_shape`` as pads."""
-    shapes = value_shapes(graph)
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    resolve: dict[str, Callable[..., tuple[int, int, int, int]]] = {
-        "Conv": explicit_pads,
-        "MaxPool": explicit_pads,
-        "AveragePool": explicit_pads,
-        "ConvTranspose": transposed_pads,
-    }
-    for node in graph.node:
-        automatic = {a.name for a in node.attribute} & {"auto_pad", "output_shape"}
-        if node.op_type not in resolve or not automatic:
-            continue
-        operation = describe(node, node.name, constants, shapes)
-        window = _window(operation)
-        if window is None:
-            continue
-        if node.op_type == "ConvTranspose":
-            extra = operation.attributes.get("output_padding", (0, 0))
-            pads = transposed_pads(operation, *window, (int(extra[0]), int(extra[1])))
-        else:
-            pads = explicit_pads(operation, *window)
-        kept = [a for a in node.attribute if a.name not in ("auto_pad", "output_shape", "pads")]
-        del node.attribute[:]
-        node.attribute.extend([*kept, helper.make_attribute("pads", list(pads))])
-
-
-def _window(operation: Operation) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None:
-    """Return kernel, stride and dilation; None where the window is not over height and width."""
-    weight = operation.constant(1)
-    kernel = operation.attributes.get("kernel_shape", weight.shape[2:] if weight is not None else ())
-    values = [kernel, operation.attributes.get("strides", (1, 1)), operation.attributes.get("dilations", (1, 1))]
-    if any(len(value) != 2 for value in values):
-        return None
-    first, second, third = ((int(value[0]), int(value[1])) for value in values)
-    return first, second, third
 
 
 def _open_batch(graph: onnx.GraphProto) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.network.operation import Operation
+import onnx
+from onnx import helper, numpy_helper
+
+from pipeline.network.operation import Operation, describe, value_shapes
+
+_PADDED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 
 
 def explicit_pads(
@@ -52,3 +57,36 @@ def transposed_pads(
         begin.append(small if mode == "SAME_UPPER" else total - small)
         end.append(total - small if mode == "SAME_UPPER" else small)
     return begin[0], begin[1], end[0], end[1]
+
+
+def write_explicit_pads(graph: onnx.GraphProto) -> None:
+    """Write ``auto_pad`` and a ConvTranspose's ``output_shape`` as pads."""
+    shapes = value_shapes(graph)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        automatic = {a.name for a in node.attribute} & {"auto_pad", "output_shape"}
+        if node.op_type not in _PADDED or not automatic:
+            continue
+        operation = describe(node, node.name, constants, shapes)
+        window = _window(operation)
+        if window is None:
+            continue
+        if node.op_type == "ConvTranspose":
+            extra = operation.attributes.get("output_padding", (0, 0))
+            pads = transposed_pads(operation, *window, (int(extra[0]), int(extra[1])))
+        else:
+            pads = explicit_pads(operation, *window)
+        kept = [a for a in node.attribute if a.name not in ("auto_pad", "output_shape", "pads")]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute("pads", list(pads))])
+
+
+def _window(operation: Operation) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None:
+    """Return kernel, stride and dilation; None where the window is not over height and width."""
+    weight = operation.constant(1)
+    kernel = operation.attributes.get("kernel_shape", weight.shape[2:] if weight is not None else ())
+    values = [kernel, operation.attributes.get("strides", (1, 1)), operation.attributes.get("dilations", (1, 1))]
+    if any(len(value) != 2 for value in values):
+        return None
+    first, second, third = ((int(value[0]), int(value[1])) for value in values)
+    return first, second, third
