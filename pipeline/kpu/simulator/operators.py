@@ -38,7 +38,7 @@ def run_operator(step: Step, memory: Memory, version: int) -> None:
         case steps.Concat():
             _concat(step, memory)
         case steps.Binary():
-            _binary(step, memory)
+            _binary(step, memory, version)
         case steps.MatMul():
             _matmul(step, memory)
         case steps.Lookup():
@@ -67,33 +67,48 @@ def _concat(step: steps.Concat, memory: Memory) -> None:
     memory.store(step.target, np.ascontiguousarray(joined).view(target.dtype))
 
 
-def _binary(step: steps.Binary, memory: Memory) -> None:
+def _binary(step: steps.Binary, memory: Memory, version: int) -> None:
     if step.op not in _BINARIES:
         raise KmodelError(f"the simulator does not know the operation {step.op}")
     a, b = memory.view(step.a), memory.view(step.b)
     rank = max(a.ndim, b.ndim)
     a, b = (x.reshape(len(x), *(1,) * (rank - x.ndim), *x.shape[1:]) for x in (a, b))
     if isinstance(step, steps.QuantisedBinary):
-        memory.store(step.target, _quantised_add(step, a, b))
+        memory.store(step.target, _quantised_add(step, a, b) if version == 3 else _quantised_binary(step, a, b))
         return
     result = np.clip(_BINARIES[step.op](a, b), *np.array(step.clamp, np.float32))
     memory.store(step.target, np.broadcast_to(result, memory.view(step.target).shape))
 
 
 def _quantised_add(step: steps.QuantisedBinary, a: Tensor, b: Tensor) -> Tensor:
-    """v3 and v4: kpu.c ``kpu_quantized_add``; equal shifts are applied to the sum, others to each addend."""
-    if step.op != "add":
-        raise KmodelError(f"the simulator does not know the quantised operation {step.op}")
+    """v3: kpu.c ``kpu_quantized_add``; equal shifts are applied to the sum, others to each addend."""
     (offset_a, mul_a, shift_a), (offset_b, mul_b, shift_b), (offset, mul, shift) = step.rescale
     left = (a.astype(np.int64) + offset_a) * mul_a
     right = (b.astype(np.int64) + offset_b) * mul_b
     total = (left + right) >> shift_a if shift_a == shift_b else (left >> shift_a) + (right >> shift_b)
     scaled = total * mul
-    if shift > 0:
+    if shift > 0:  # kpu_carry_shift
         half_steps = scaled >> (shift - 1)
         odd = half_steps & 1
         scaled = (half_steps >> 1) + np.where(odd == 1, np.where(half_steps < 0, -1, 1), 0)
     return np.clip(scaled + offset, 0, 255).astype(np.uint8)
+
+
+def _quantised_binary(step: steps.QuantisedBinary, a: Tensor, b: Tensor) -> Tensor:
+    """v4: nncase v0.2.0 neutral_kernels.h ``quantized_binary`` with runtime_op_utility.h ``mul_and_carry_shift``."""
+
+    def rescaled(values: Tensor, mul: int, shift: int) -> Tensor:
+        product = values.astype(np.int64) * mul
+        return (product + (1 << (shift - 1))) >> shift if shift > 0 else product << -shift
+
+    (offset_a, mul_a, shift_a), (offset_b, mul_b, shift_b), (offset, mul, shift) = step.rescale
+    left = rescaled(a.astype(np.int64) + offset_a, mul_a, shift_a)
+    right = rescaled(b.astype(np.int64) + offset_b, mul_b, shift_b)
+    if step.op == "div":  # C divides towards zero; what it makes of a zero divisor is undefined
+        result = np.trunc(left / np.where(right == 0, 1, right)).astype(np.int64)
+    else:
+        result = _BINARIES[step.op](left, right)
+    return np.clip(rescaled(result, mul, shift) + offset, 0, 255).astype(np.uint8)
 
 
 def _matmul(step: steps.MatMul, memory: Memory) -> None:

@@ -8,7 +8,7 @@ every partial sum stays below 2²⁴.
 by a power of two loses nothing, and the sum is a multiple of 2^−bn_shift below 2^(53 − bn_shift). The terms of the sum
 that no pixel changes go into the addend.
 
-*Activation.* The sixteen segments become at most sixteen ``Pieces``. A segment that nothing reaches is dropped, one
+*Activation.* The sixteen segments become at most seventeen ``Pieces``. A segment that nothing reaches is dropped, one
 over which the code does not change becomes a constant, and neighbours with the same constant become one: of nncase's
 ReLU tables five pieces are left, one of them sloped. On a sloped piece ``(v − start)·mul`` has at most 52 bits, so the
 product with ``mul/2^shift`` in float64 is exact, and so is its rounding.
@@ -50,6 +50,8 @@ class Pieces(NamedTuple):
 
 
 CONSTANT, HALF_EVEN, HALF_UP, FALLING_EVEN, FALLING_UP = range(5)
+_Row = tuple[float, float, float, float, int]
+"""One piece: first, start, slope, add, rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,17 +126,20 @@ def plan_layer(layer: Layer, variant: Variant) -> Plan:
 
 def pieces_of(layer: Layer, variant: Variant, bound: int) -> Pieces:
     """Return the pieces of a layer's activation for −bound ≤ v ≤ bound."""
-    first_value = [-bound - 1] + [int(s) + (0 if variant.inclusive else 1) for s in layer.start[1:]]
-    rows: list[tuple[float, float, float, float, int]] = []
+    firsts = [-bound - 1] + [int(start) + (0 if variant.inclusive else 1) for start in layer.start[1:]]
+    rows: list[_Row] = []
     end = bound  # the last v that no later segment takes
-    for segment in range(len(first_value) - 1, -1, -1):
-        low = first_value[segment]
+    for segment, low in reversed(list(enumerate(firsts))):
         if low > end:
             continue
+        begins = int(layer.start[segment])
+        if low < begins <= end:  # segment 0 below its start, where its products have the other sign
+            rows.append(_piece(layer, variant, segment, begins, end))
+            end = begins - 1
         rows.append(_piece(layer, variant, segment, low, end))
         end = low - 1
     rows.reverse()
-    kept: list[tuple[float, float, float, float, int]] = []
+    kept: list[_Row] = []
     for row in rows:
         if kept and kept[-1][4] == CONSTANT and row[4] == CONSTANT and kept[-1][3] == row[3]:
             continue
@@ -144,15 +149,16 @@ def pieces_of(layer: Layer, variant: Variant, bound: int) -> Pieces:
     return Pieces(first, start, slope, add, np.array([row[4] for row in kept], np.int64))
 
 
-def _piece(layer: Layer, variant: Variant, segment: int, low: int, high: int) -> tuple[float, float, float, float, int]:
-    """Return (first, start, slope, add, rounding) of one segment over low ≤ v ≤ high, constant where it is."""
-    mul = int(layer.mul[segment])
+def _piece(layer: Layer, variant: Variant, segment: int, low: int, high: int) -> _Row:
+    """Return one segment over low ≤ v ≤ high, all on one side of its start: constant where it is."""
+    mul, start = int(layer.mul[segment]), int(layer.start[segment])
     ends = activate(layer, np.array([low, high]), variant)
-    if ends[0] == ends[1] and mul >= 0:  # monotone, so nothing differs in between (a falling segment's rounding is not)
+    negative = (mul < 0) == (high > start) and mul != 0
+    if ends[0] == ends[1] and not negative:  # monotone, so nothing differs in between (negative products are not)
         return float(low), 0.0, 0.0, float(ends[0]), CONSTANT
     slope = float(np.ldexp(float(mul), -int(layer.shift[segment])))
-    if mul > 0:
-        rounding = HALF_EVEN if variant.half_to_even else HALF_UP
-    else:
+    if negative:
         rounding = FALLING_EVEN if variant.half_to_even else FALLING_UP
-    return float(low), float(layer.start[segment]), slope, float(layer.add[segment]), rounding
+    else:
+        rounding = HALF_EVEN if variant.half_to_even else HALF_UP
+    return float(low), float(start), slope, float(layer.add[segment]), rounding
