@@ -120,6 +120,8 @@ def random_network(seed: int) -> Network:
     network = Network((int(random.choice([1, 3])), height, width), seed)
     widest = 1024 if seed % 5 == 0 else 96
     network.conv(int(random.integers(4, 40)), 3, act=_activation(random))
+    if seed % 10 == 0:
+        network.pool("MaxPool", 2, 2).conv(1024, 1, act="relu6")
     for _ in range(int(random.integers(2, 6))):
         sides = network.shape[1:]
         halves = all(side % 2 == 0 and side >= 8 for side in sides)
