@@ -27,7 +27,7 @@ TINY = {
         "labels": ["flat", "upright", "falling", "rising"],
         "validation": 80,
     },
-    "target": {"firmware": "c-sdk-develop", "load": "sd", "model_bytes": 13000, "camera": "qvga", "lcd": True},
+    "target": {"firmware": "maixpy-full", "load": "sd", "model_bytes": 13000, "camera": "qvga", "lcd": True},
     "train": {"epochs": 6, "lr": 0.1, "batch": 32, "augment": []},
     "prune": {"importance": "group-taylor", "to_bytes": "auto", "finetune": {"epochs": 2, "distil": True}},
     "replace": {"max_drop": 0.05, "regression_steps": 40, "distil_steps": 40},

@@ -6,12 +6,13 @@ from dataclasses import asdict
 
 from pipeline.compiler.build import build_kmodel
 from pipeline.compiler.environment import find_nncase
+from pipeline.firmware.calls import set_outputs_calls
 from pipeline.firmware.facts import facts_of
 from pipeline.kmodel.read import read
 from pipeline.network.contract import read_contract
 from pipeline.network.read import load_onnx
 from pipeline.stages.layout import Run
-from pipeline.stages.target import target_version
+from pipeline.stages.target import target_profile, target_version
 from pipeline.training.data.load import load_calibration
 
 
@@ -30,7 +31,8 @@ def run(run: Run) -> int:
         nncase_python=find_nncase(run.root),
         where=str(tflite),
     )
-    facts = facts_of(read(built.kmodel))
+    kmodel = read(built.kmodel)
+    facts = facts_of(kmodel)
     run.write_results(
         "convert",
         files={"network.kmodel": built.kmodel, "nncase.kmodel": built.v5, "compiler.log": built.log},
@@ -43,6 +45,7 @@ def run(run: Run) -> int:
         report={
             "kmodel_version": facts.version,
             "notes": list(built.notes),
+            "calls": set_outputs_calls(kmodel, target_profile(run)),
             "calibration_images": images,
             "input_range": list(contract.input_range),
             "layers": [asdict(layer) for layer in facts.layers],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projects import kpufit, make_project, set_recipe
@@ -23,13 +24,18 @@ def everything(project: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in (project / "out").rglob("*") if path.is_file()}
 
 
+def verdict_of(project: Path) -> dict[str, Any]:
+    verdict: dict[str, Any] = json.loads((project / "out/tiny/gate/verdict.json").read_text())
+    return verdict
+
+
 def test_every_stage_writes_what_it_promises(finished: Path) -> None:
     out = finished / "out" / "tiny"
     for stage in STAGES[:-2]:
         metrics = json.loads((out / stage / "metrics.json").read_text())
         assert all(isinstance(value, int | float) for value in metrics.values())
         assert (out / stage / "report.json").is_file()
-    verdict = json.loads((out / "gate" / "verdict.json").read_text())
+    verdict = verdict_of(finished)
     assert verdict["accepted"] is True
     assert verdict["kmodel_bytes"] == (out / "convert" / "network.kmodel").stat().st_size <= 13000
     assert verdict["cpu_ops"] == [] or "conv2d" not in " ".join(verdict["cpu_ops"]).lower()
@@ -74,7 +80,7 @@ def test_a_change_reruns_what_it_touches(
 
 
 def test_an_edited_firmware_profile_gates_again(project: Path) -> None:
-    profile = project / "configs" / "firmware" / "c-sdk-develop.yaml"
+    profile = project / "configs" / "firmware" / "maixpy-full.yaml"
     profile.write_text(profile.read_text() + "# looked at again\n")
     again = kpufit(project, "run")
     assert again.returncode == 0, again.stderr
@@ -97,10 +103,33 @@ def test_a_budget_below_any_pruning_is_rejected_with_remedies(project: Path) -> 
     assert rejected.returncode == 1, rejected.stderr
     assert "rejected" in rejected.stdout
     assert "remedy 1" in rejected.stderr
-    verdict = json.loads((project / "out/tiny/gate/verdict.json").read_text())
+    verdict = verdict_of(project)
     assert verdict["accepted"] is False
     assert "rejected" in (project / "out/tiny/report.html").read_text()
     assert (project / "out/tiny/convert/network.kmodel").is_file()
+
+
+def test_the_same_network_for_a_firmware_that_loads_v3_is_as_accurate(project: Path) -> None:
+    assert verdict_of(project)["kmodel_version"] == 4
+    assert json.loads((project / "out/tiny/convert/report.json").read_text())["calls"] == [
+        "kpu.set_outputs(task, 0, 1, 1, 4)"
+    ]
+    before = json.loads((project / "out/tiny/evaluate/metrics.json").read_text())
+    set_recipe(project, "target", firmware="maixpy-minimum")
+    again = kpufit(project, "run")
+    assert again.returncode == 0, again.stderr
+    assert verdict_of(project)["kmodel_version"] == 3
+    assert json.loads((project / "out/tiny/evaluate/metrics.json").read_text()) == before
+
+
+def test_a_version_that_the_firmware_does_not_load_is_rejected_with_both_remedies(project: Path) -> None:
+    set_recipe(project, "target", kmodel=5)
+    rejected = kpufit(project, "run")
+    assert rejected.returncode == 1, rejected.stderr
+    assert "kmodel v5, but maixpy-full loads v3, v4" in rejected.stderr
+    (check,) = [check for check in verdict_of(project)["checks"] if not check["ok"]]
+    assert check["name"] == "kmodel version"
+    assert len(check["remedies"]) == 2
 
 
 def test_same_seed_same_numbers_and_same_tflite_same_kmodel(finished: Path, tmp_path: Path) -> None:
