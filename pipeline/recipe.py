@@ -33,7 +33,7 @@ class ZooModel(Section):
 
     source: Literal["zoo"]
     name: str = Field(description="a file of pipeline/network/zoo")
-    width: Positive = Field(32, description="channels of the first convolution; the others follow")
+    width: Positive = Field(32, description="how wide; each architecture says of which layer, the others follow")
 
 
 class OnnxModel(Section):

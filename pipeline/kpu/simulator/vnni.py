@@ -15,7 +15,7 @@ import platform
 from collections.abc import Callable
 from typing import Any, Final
 
-import llvmlite.binding as llvm  # type: ignore[import-untyped]
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
