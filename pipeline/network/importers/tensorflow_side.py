@@ -142,7 +142,7 @@ def _keras_config(file: Path) -> tuple[str, Any]:
             with zipfile.ZipFile(file) as archive:
                 version = str(json.loads(archive.read("metadata.json"))["keras_version"])
                 return version, json.loads(archive.read("config.json"))
-        import h5py  # type: ignore[import-untyped]  # noqa: PLC0415
+        import h5py  # noqa: PLC0415
 
         with h5py.File(file) as stored:
             if "model_config" not in stored.attrs:
