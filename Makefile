@@ -22,7 +22,7 @@ setup:  ## both environments, as locks/ says; does nothing it need not
 	+@locks/create-environment nncase || exit 2
 
 test: setup  ## the tests (ARGS="-k kmodel" passes options to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: setup  ## ruff, mypy --strict and the import contract
 	@$(BIN)/ruff check .

@@ -1,12 +1,27 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and how tests share two cores."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One process a core: more threads would only wait for each other. Before torch is imported, which reads it once.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+#: Folders whose tests share a costly fixture (a finished pipeline, a child with TensorFlow) and stay in one process.
+_TOGETHER = ("e2e", "quantisation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell pytest-xdist what to run in one process: a file, or a folder that shares a costly fixture."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in _TOGETHER else str(item.path)))
 
 
 @pytest.fixture(scope="session")
