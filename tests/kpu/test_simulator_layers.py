@@ -61,8 +61,12 @@ def test_the_activation_for_other_devices_equals_the_reference(
     layer, codes = sample
     layer = Layer(**{**vars(layer), "pool": Pool.NONE})
     plan = plan_layer(layer, variant)
-    sums = torch.zeros(1, layer.out_channels, 1, 200, dtype=torch.float64)
-    sums += torch.randint(-plan.limit, plan.limit, sums.shape, generator=torch.Generator().manual_seed(len(codes)))
+    # The pieces hold for sums that the channel's own weights can give, not for those of another channel.
+    reach = np.abs(plan.weights.astype(np.int64)).reshape(layer.out_channels, -1).sum(axis=1) * 255
+    random = np.random.default_rng(len(codes))
+    sums = torch.from_numpy(
+        np.stack([random.integers(-most, most + 1, (1, 200)) for most in reach])[None].astype(float)
+    )
     values = np.floor(sums.numpy() * plan.factor[:, None, None] + plan.addend[:, None, None]).astype(np.int64)
     np.testing.assert_array_equal(tensors._activate(plan, CPU)(sums).numpy(), activate(layer, values, variant))
 
