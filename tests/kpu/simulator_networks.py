@@ -224,6 +224,9 @@ def ask_nncase(networks: Iterable[Network], folder: Path, output: str, images: i
         Path(job["onnx"]).write_bytes(network.model())
         np.save(job["images"], np.random.default_rng(index).integers(0, 256, (images, *network.image), np.uint8))
         jobs.append(job | {"image": network.image, "output": output})
-    done = subprocess.run([PYTHON, "-c", WORKER], input=json.dumps(jobs), text=True, capture_output=True, check=False)
+    folder = Path(jobs[0]["kmodel"]).parent  # nncase writes a kmodel_info.txt where it stands
+    done = subprocess.run(
+        [PYTHON, "-c", WORKER], input=json.dumps(jobs), text=True, capture_output=True, cwd=folder, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return [Answer(Path(job["kmodel"]).read_bytes(), np.load(job["images"]), np.load(job["answers"])) for job in jobs]

@@ -49,7 +49,13 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
             kmodel = str(folder / f"{index}-{output}.kmodel")
             jobs.append({"name": name, "onnx": str(path), "image": net.image, "output": output, "kmodel": kmodel})
     subprocess.run(
-        [PYTHON, "-c", COMPILE], input=json.dumps(jobs), text=True, check=True, timeout=240, stdout=subprocess.DEVNULL
+        [PYTHON, "-c", COMPILE],
+        input=json.dumps(jobs),
+        text=True,
+        check=True,
+        timeout=240,
+        stdout=subprocess.DEVNULL,
+        cwd=Path(jobs[0]["kmodel"]).parent,
     )
     return {(job["name"], job["output"]): Path(job["kmodel"]).read_bytes() for job in jobs}
 
