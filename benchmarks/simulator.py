@@ -28,7 +28,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from benchmarks.simulator_networks import NETWORKS
+from benchmarks._simulator_networks import NETWORKS
 from pipeline.compiler.compile import compile_network
 from pipeline.compiler.environment import find_nncase
 from pipeline.files import write_text
@@ -115,7 +115,7 @@ def run_nncase(kmodel: bytes, images: Images, python: Path, processes: int) -> t
         for index, share in enumerate(np.array_split(images, processes)):
             np.save(place / f"images{index}.npy", share)
             files = [str(place / name) for name in ("kmodel", f"images{index}.npy", f"outputs{index}.npy")]
-            command = [str(python), str(ROOT / "benchmarks/simulator_nncase.py"), *files]
+            command = [str(python), str(ROOT / "benchmarks/_simulator_nncase.py"), *files]
             started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         for child in started:
             _read_line(child)

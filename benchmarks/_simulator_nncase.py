@@ -1,6 +1,6 @@
 """Times nncase 1.9's Simulator (Python 3.10; standard library, numpy and nncase only).
 
-``python simulator_nncase.py KMODEL IMAGES.npy OUTPUTS.npy``: says "ready", waits for a line, runs the images one by one
+``python _simulator_nncase.py KMODEL IMAGES.npy OUTPUTS.npy``: says "ready", waits for a line, runs one image at a time
 (the Simulator takes no more at a time), says how many seconds that took, and writes the outputs.
 """
 
