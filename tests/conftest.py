@@ -14,6 +14,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # One process a core: more threads would only wait for each other. Before torch is imported, which reads it once.
     os.environ["OMP_NUM_THREADS"] = "1"
 
+# `make test` starts us; a test that runs make itself must not be taken for its sub-make.
+for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
+    os.environ.pop(name, None)
+
 # CI judges a submission: it must not fail by luck. Everywhere else Hypothesis tries other examples each time.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
