@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
 from torch import fx, nn
 
 from pipeline.firmware.budget import kmodel_budget
-from pipeline.kpu.prediction import predict_kmodel_bytes
+from pipeline.kpu.prediction import VERSIONS, predict_kmodel_bytes
 from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
 from pipeline.network.trace import trace
@@ -32,13 +33,15 @@ def run(run: Run) -> int:
     trained = load_network(run.made_by("train", "network.onnx"))
     data = load_training(recipe.data, recipe.seed, run.root)
     version = target_version(run)
-    predict = partial(predicted_bytes, contract=trained.contract, version=version)
+    predict = partial(predicted_bytes, contract=trained.contract, versions=(version,))
+    # Solved for the largest version, so that the same recipe gives the same network whatever the firmware loads.
+    predict_largest = partial(predicted_bytes, contract=trained.contract, versions=VERSIONS)
     budget = kmodel_budget(target_profile(run), recipe.target)
     pruned, result = trained, None
     if settings is not None:
         budget = budget if settings.to_bytes == "auto" else settings.to_bytes
         how = PruneSettings(int(budget * (1 - _PREDICTION_MARGIN)), settings.importance)
-        result = prune_network(trained.graph, data.train, trained.contract, how, predict, seed=recipe.seed)
+        result = prune_network(trained.graph, data.train, trained.contract, how, predict_largest, seed=recipe.seed)
         pruned = Network(trace(result.network), trained.contract)
         if result.ratio > 0:
             teacher = trained.graph if settings.finetune.distil else None
@@ -64,7 +67,8 @@ def run(run: Run) -> int:
     return 0
 
 
-def predicted_bytes(network: nn.Module, contract: InputContract, version: int) -> int:
-    """Bytes of the kmodel of ``network`` as it will be after ``replace``."""
+def predicted_bytes(network: nn.Module, contract: InputContract, versions: Sequence[int]) -> int:
+    """Bytes of the largest of a network's kmodels in some versions of the format, as it will be after ``replace``."""
     graph = network if isinstance(network, fx.GraphModule) else trace(network)
-    return predict_kmodel_bytes(to_onnx(structure(graph, contract), contract), version)
+    model = to_onnx(structure(graph, contract), contract)
+    return max(predict_kmodel_bytes(model, version) for version in versions)
