@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline.kpu.program import CONSTANT_ALIGNMENT, Function, KpuConv, Node, Program, Value
-from pipeline.kpu.stackvm_text import call_text
+from pipeline.kpu.nncase.program import CpuOp, Function, KpuConv, Program, Tensor
+from pipeline.kpu.nncase.text import call_text
 
 ACTIVATION_BYTES = 144
 """16 segments of 8 bytes and 16 offsets of one."""
@@ -20,6 +20,8 @@ BATCH_NORM_BYTES = 8
 """One 64-bit word an output channel."""
 
 REGISTER_BYTES = 96
+
+CONSTANT_ALIGNMENT = 8
 
 V5_HEADER = 32
 V5_MODULE_HEADER = 48
@@ -64,25 +66,23 @@ def kmodel_bytes(program: Program, version: int) -> int:
 
 
 def _v5_bytes(program: Program) -> int:
-    functions, nodes = program.functions, program.cpu_nodes
-    constants = sum(_align(size, CONSTANT_ALIGNMENT) for node in nodes for size in node.constants)
-    text = sum(node.text_bytes for node in nodes) + sum(_call_text(program, function) for function in functions)
-    outputs = [program.values[name] for name in program.outputs]
-    size = V5_MODULE_HEADER + 2 * V5_MEMPOOL + _descriptor([program.values[program.input]], outputs)
+    functions, ops = program.functions, program.cpu_ops
+    constants = sum(_align(size, CONSTANT_ALIGNMENT) for op in ops for size in op.constants)
+    text = sum(op.text_bytes for op in ops)
+    text += sum(call_text(len(t.shape) for t in (*f.inputs, *f.outputs)) for f in functions)
+    size = V5_MODULE_HEADER + 2 * V5_MEMPOOL + _descriptor([program.input], program.outputs)
     size += V5_SECTION_HEADER + constants
     size = _align(V5_HEADER + size + V5_SECTION_HEADER, 8) + text
     start = _align(size, 8)
     if not functions:
         return start
     size = start + V5_MODULE_HEADER + 3 * V5_MEMPOOL
-    for function in functions:
-        given = [program.values[name] for name in function.outputs]
-        size += _descriptor([program.values[function.source]], given)
+    size += sum(_descriptor(function.inputs, function.outputs) for function in functions)
     size = _align(size + V5_SECTION_HEADER, V5_ALIGNMENT) + _v5_constants(functions)
     size = _align(size + V5_SECTION_HEADER, V5_ALIGNMENT)
     for function in functions:
-        copies = V5_COPY * sum(conv.copies for conv in function.convs)
-        size += V5_TRANSFER * (1 + len(function.outputs)) + V5_CONV * len(function.convs) + copies
+        size += V5_TRANSFER * (function.uploads + function.downloads)
+        size += V5_CONV * len(function.convs) + V5_COPY * function.copies
     return _align(size, 8)
 
 
@@ -90,58 +90,56 @@ def _v5_constants(functions: Sequence[Function]) -> int:
     """Return the size of the k210 module's .rdata: weights, batch-norm and activation of one layer after the other."""
     offset = 0
     for conv in _convs(functions):
-        offset = _align(offset, CONSTANT_ALIGNMENT) + conv.weight_bytes
-        offset = _align(offset, CONSTANT_ALIGNMENT) + BATCH_NORM_BYTES * conv.out_channels
-        offset = _align(offset, V5_ALIGNMENT) + ACTIVATION_BYTES
+        weights, batch_norm, activation = conv.table_bytes
+        offset = _align(offset, CONSTANT_ALIGNMENT) + weights if weights else offset
+        offset = _align(offset, CONSTANT_ALIGNMENT) + batch_norm if batch_norm else offset
+        offset = _align(offset, V5_ALIGNMENT) + activation if activation else offset
     return offset
 
 
-def _descriptor(inputs: Sequence[Value], outputs: Sequence[Value]) -> int:
+def _descriptor(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
     """Return the size of a function's header: a range and a shape a tensor."""
     tensors = [*inputs, *outputs]
-    return _align(V5_FUNCTION_HEADER + sum(12 + 4 + 4 * len(value.shape) for value in tensors), 8)
-
-
-def _call_text(program: Program, function: Function) -> int:
-    return call_text(len(program.values[name].shape) for name in (function.source, *function.outputs))
+    return _align(V5_FUNCTION_HEADER + sum(12 + 4 + 4 * len(tensor.shape) for tensor in tensors), 8)
 
 
 def _v4_bytes(program: Program) -> int:
     steps = program.steps
-    constants = sum(node.constants[0] for node in program.cpu_nodes if node.constants)
+    constants = sum(op.constants[0] for op in program.cpu_ops if op.constants)
     size = V4_HEADER + 2 * V4_RANGE + V4_RANGE * len(program.outputs) + constants
-    nodes = sum(len(s.convs) + (s.source != program.input) if isinstance(s, Function) else 1 for s in steps)
-    size += V4_NODE_HEADER * nodes
+    size += V4_NODE_HEADER * _parts(program)
     for step in steps:
-        if isinstance(step, Node):
+        if isinstance(step, CpuOp):
             size += _align(_v4_body(step), 8)
             continue
-        size += 0 if step.source == program.input else V4_UPLOAD
-        for conv in _convs([step]):
+        size += 0 if step.reads_image else V4_UPLOAD
+        for conv in step.convs:
             size = _align(size + V4_CONV_HEADER + REGISTER_BYTES, V4_ALIGNMENT) + BATCH_NORM_BYTES * conv.out_channels
             size = _align(size, V4_ALIGNMENT) + ACTIVATION_BYTES
             size = _align(_align(size, V4_ALIGNMENT) + conv.weight_bytes, 8)
     return size
 
 
-def _v4_body(node: Node) -> int:
-    if node.kind == "matmul":
-        return V4_MATMUL + node.constants[1]
-    return V4_BODIES.get(node.kind, V4_OTHER) + sum(node.constants[1:])
+def _parts(program: Program) -> int:
+    """Return how many nodes (v4) or layers (v3) the file has."""
+    return sum(len(s.convs) + (not s.reads_image) if isinstance(s, Function) else 1 for s in program.steps)
+
+
+def _v4_body(op: CpuOp) -> int:
+    if op.kind == "matmul":
+        return V4_MATMUL + op.constants[1]
+    return V4_BODIES.get(op.kind, V4_OTHER) + sum(op.constants[1:])
 
 
 def _v3_bytes(program: Program) -> int:
-    steps = program.steps
-    size = V3_HEADER + V3_OUTPUT * len(program.outputs)
-    layers = sum(len(s.convs) + (s.source != program.input) if isinstance(s, Function) else 1 for s in steps)
-    size += V3_LAYER_HEADER * layers
-    for step in steps:
-        if isinstance(step, Node):
+    size = V3_HEADER + V3_OUTPUT * len(program.outputs) + V3_LAYER_HEADER * _parts(program)
+    for step in program.steps:
+        if isinstance(step, CpuOp):
             header = V3_MATMUL if step.kind == "matmul" else V3_OTHER
             size += _align(header + sum(step.constants), 8)
             continue
-        size += 0 if step.source == program.input else V3_UPLOAD
-        for conv in _convs([step]):
+        size += 0 if step.reads_image else V3_UPLOAD
+        for conv in step.convs:
             size = _align(size + V3_CONV_HEADER, 8) + REGISTER_BYTES
             size = _align(size, V3_TABLE_ALIGNMENT) + conv.weight_bytes
             size = _align(size, V3_TABLE_ALIGNMENT) + BATCH_NORM_BYTES * conv.out_channels
@@ -150,7 +148,7 @@ def _v3_bytes(program: Program) -> int:
 
 
 def _convs(functions: Sequence[Function]) -> list[KpuConv]:
-    return [node.conv for function in functions for node in function.convs if node.conv is not None]
+    return [conv for function in functions for conv in function.convs]
 
 
 def _align(size: int, to: int) -> int:

@@ -1,7 +1,7 @@
 """Size and memory of a kmodel before there is one: from ONNX alone, without a compiler, in milliseconds.
 
-BatchNorm and activations count as folded, fused pools as part of their convolution, residual sums as a concat on the
-CPU and a 1×1 convolution on the KPU, and what the KPU cannot run as a float operator on the CPU, as nncase 1.9 does it.
+nncase's own passes are followed (``pipeline.kpu.nncase``), so that what runs where, what lies in memory when, and what
+the file holds come from one model of the compiler.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import onnx
 
 from pipeline.errors import KmodelError
 from pipeline.kpu import limits
+from pipeline.kpu.feature_map import map_bytes
 from pipeline.kpu.kmodel_size import kmodel_bytes, parameter_bytes
-from pipeline.kpu.layers import WITHOUT_WORK, Layer, Network, read_layers
-from pipeline.kpu.lowering import lower
-from pipeline.kpu.program import Node, Program, heap_bytes, kpu_bytes, kpu_map_bytes
+from pipeline.kpu.latency import ConvWork, Latency, latency, network_latency
+from pipeline.kpu.nncase.lower import lower
+from pipeline.kpu.nncase.program import KpuConv, Program, Refusal
 
 VERSIONS = (3, 4, 5)
+
+_CONVERSIONS = frozenset({"quantize", "dequantize"})
+"""Operators that only carry values between uint8 and float; they do not make a layer one of the CPU."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,12 @@ class LayerPrediction:
     Attributes:
         name: of its ONNX node.
         op: its ONNX operator.
-        unit: "kpu", "cpu", or "none" for what does no work of its own (a reshape, a pool fused into a convolution).
+        unit: "kpu", "cpu", or "none" for what does no work of its own (a reshape).
         weight_bytes: of its parameters in the file.
         kpu_bytes: of its input and output maps in the KPU's memory, both live at once; 0 off the KPU.
         weight_loads: portions in which the KPU loads its weights; 0 off the KPU.
+        cycles: of the KPU; None off it.
+        cpu_ops: what the CPU does for it, conversions between uint8 and float included.
     """
 
     name: str
@@ -39,6 +45,8 @@ class LayerPrediction:
     weight_bytes: int
     kpu_bytes: int
     weight_loads: int
+    cycles: int | None
+    cpu_ops: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -50,45 +58,80 @@ class Prediction:
         kmodel_bytes: size of the file.
         heap_bytes: main memory beside the file: v5's data; v3's and v4's main_mem, which also holds the outputs.
         kpu_bytes: peak of feature maps in the KPU's memory; over 2 MiB it does not compile.
+        latency: of the KPU's part; None without one.
         layers: in the network's order.
+        program: what nncase makes of the network.
     """
 
     version: int
     kmodel_bytes: int
     heap_bytes: int
     kpu_bytes: int
+    latency: Latency | None
     layers: tuple[LayerPrediction, ...]
+    program: Program
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Why nncase refuses the network, but for the KPU's memory."""
+        return self.program.refusals
+
+    @property
+    def compiles(self) -> bool:
+        """Whether nncase makes a kmodel of it."""
+        return not self.refusals and self.kpu_bytes <= limits.KPU_MEMORY_BYTES
 
 
-def predict(model: onnx.ModelProto, version: int = 5, *, float_output: bool = True) -> Prediction:
+def predict(
+    model: onnx.ModelProto,
+    version: int = 5,
+    *,
+    float_output: bool = True,
+    prepared: bool = True,
+    parts_share: bool | None = None,
+) -> Prediction:
     """Return what the kmodel of a network will need.
 
     Args:
-        model: opset 13 ONNX, one fixed-size input. Weights are not read, only their shapes.
+        model: ONNX, one fixed-size input. Weights are not read, only their shapes.
         version: of the kmodel: 5 as nncase 1.9 writes it; 4 and 3 as kpufit writes them, with a float head.
         float_output: whether the output leaves as float32; else as uint8.
+        prepared: whether kpufit prepares the network for nncase (BatchNorm folded, ReLU as a clamp).
+        parts_share: whether parts of a map have the calibrated range of the whole (see ``nncase.passes.run_passes``).
 
     Raises:
         KmodelError: the version is not one of 3, 4 and 5.
-        NetworkError: a shape that cannot be told (names the operator and its layer).
+        NetworkError: the network has not one input of fixed size, or reads what nothing gives.
     """
     if version not in VERSIONS:
         raise KmodelError(f"kmodel v{version} cannot be predicted", remedy="ask for version 3, 4 or 5")
-    network = read_layers(model)
-    program = lower(network, float_output=float_output, float_head=version < 5)
+    program = lower(
+        model, prepared=prepared, float_output=float_output, float_head=version < 5, parts_share=parts_share
+    )
+    convs = program.convs
     return Prediction(
         version,
         kmodel_bytes(program, version),
         _heap(program, version),
-        max((kpu_bytes(program, function) for function in program.functions), default=0),
-        _layers(network, program),
+        program.kpu_bytes,
+        network_latency([latency(conv_work(conv)) for conv in convs]) if convs else None,
+        _layers(model, program),
+        program,
     )
 
 
 def predict_kmodel_bytes(model: onnx.ModelProto, version: int = 5) -> int:
     """Return only the size of the kmodel file, in bytes. See ``predict``."""
-    program = lower(read_layers(model), float_head=version < 5)
-    return kmodel_bytes(program, version)
+    return kmodel_bytes(lower(model, float_head=version < 5), version)
+
+
+def conv_work(conv: KpuConv) -> ConvWork:
+    """Return what the KPU has to do for a convolution."""
+    _, channels, height, width = conv.in_shape
+    return ConvWork(
+        channels, conv.out_channels, height, width, conv.kernel, conv.depthwise,
+        shrink=max(1, height // max(1, conv.out_shape[2])),
+    )  # fmt: skip
 
 
 def _heap(program: Program, version: int) -> int:
@@ -98,33 +141,50 @@ def _heap(program: Program, version: int) -> int:
     float head, which takes memory that is free by then.
     """
     if version == 5:
-        return heap_bytes(program)
-    heads = {node.output for node in program.cpu_nodes if node.kind == "matmul"}.intersection(program.outputs)
-    behind = [name for name in program.outputs if name not in heads]
-    heap = _align8(heap_bytes(program, heads)) + sum(_align8(program.values[name].size) for name in behind)
-    read_by_cpu = any(program.input in node.inputs for node in program.cpu_nodes)
-    return heap + (_align8(program.values[program.input].size) if read_by_cpu else 0)
+        return program.heap_bytes
+    heads = [op.output for op in program.cpu_ops if op.kind == "matmul"]
+    behind = [output for output in program.outputs if output not in heads]
+    heap = _align8(program.heap_bytes) + sum(_align8(output.size) for output in behind)
+    read_by_cpu = any(op.reads_image for op in program.cpu_ops)
+    return heap + (_align8(program.input.size) if read_by_cpu else 0)
 
 
-def _layers(network: Network, program: Program) -> tuple[LayerPrediction, ...]:
-    nodes: dict[str, list[Node]] = {}
-    for node in (*program.cpu_nodes, *(conv for function in program.functions for conv in function.convs)):
-        nodes.setdefault(node.layer, []).append(node)
-    return tuple(_layer(layer, nodes.get(layer.name, []), program) for layer in network.layers)
-
-
-def _layer(layer: Layer, nodes: list[Node], program: Program) -> LayerPrediction:
-    constants = sum(sum(node.constants) for node in nodes)
-    for node in nodes:
-        if node.conv is not None:
-            shapes = [program.values[name] for name in (node.inputs[0], node.output)]
-            maps = sum(kpu_map_bytes(value) for value in shapes)
-            conv = node.conv
-            loads = limits.weight_loads(conv.in_channels, conv.out_channels, conv.kernel, conv.depthwise)
-            size = constants + parameter_bytes(conv)
-            return LayerPrediction(layer.name, layer.op, "kpu", size, maps, loads)
-    unit = "none" if layer.op in WITHOUT_WORK or not nodes else "cpu"
-    return LayerPrediction(layer.name, layer.op, unit, constants, 0, 0)
+def _layers(model: onnx.ModelProto, program: Program) -> tuple[LayerPrediction, ...]:
+    convs: dict[str, list[KpuConv]] = {}
+    joined: set[str] = set()
+    for conv in program.convs:
+        convs.setdefault(conv.layers[0], []).append(conv)
+        joined.update(conv.layers)
+    ops: dict[str, list[str]] = {}
+    constants: dict[str, int] = {}
+    for op in program.cpu_ops:
+        for layer in op.layers:
+            ops.setdefault(layer, []).append(op.kind)
+        if op.layers:
+            constants[op.layers[0]] = constants.get(op.layers[0], 0) + sum(op.constants)
+    layers = []
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            continue
+        name = node.name or f"{node.op_type}:{node.output[0]}"
+        own = convs.get(name, [])
+        done = tuple(ops.get(name, ()))
+        unit = "kpu" if name in joined else "cpu" if set(done) - _CONVERSIONS else "none"
+        layers.append(
+            LayerPrediction(
+                name=name,
+                op=node.op_type,
+                unit=unit,
+                weight_bytes=constants.get(name, 0) + sum(map(parameter_bytes, own)),
+                kpu_bytes=max((map_bytes(*c.in_shape[1:]) + map_bytes(*c.out_shape[1:]) for c in own), default=0),
+                weight_loads=max(
+                    (limits.weight_loads(c.in_channels, c.out_channels, c.kernel, c.depthwise) for c in own), default=0
+                ),
+                cycles=sum(latency(conv_work(c)).cycles for c in own) if own else None,
+                cpu_ops=done,
+            )
+        )
+    return tuple(layers)
 
 
 def _align8(size: int) -> int:

@@ -27,22 +27,8 @@ from pipeline.kpu.nncase.nodes import (
     transpose,
     unary,
 )
+from pipeline.kpu.nncase.program import Refusal
 from pipeline.kpu.nncase.tensors import Tensors, attributes_of, pair
-
-
-@dataclass(frozen=True)
-class Refused:
-    """An operator that nncase's importer refuses.
-
-    Attributes:
-        layer: the network's layer.
-        op: its ONNX operator.
-        why: what nncase says or does.
-    """
-
-    layer: str
-    op: str
-    why: str
 
 
 class ImportRefused(Exception):  # noqa: N818  (a result on its way, not an error of ours)
@@ -86,10 +72,21 @@ def _conv(t: Tensors, o: Operator) -> Value:
     bias = t[o.inputs[2]] if len(o.inputs) > 2 and o.inputs[2] else t.graph.constant((weights.shape[0],))
     strides, dilation = pair(o.attributes.get("strides")), pair(o.attributes.get("dilations"))
     pads = _pads(o, source.shape[2:], weights.shape[2:], strides, dilation)
-    return conv2d(
+    made = conv2d(
         t.graph, [source, weights, bias], o.layers, pads=pads, strides=strides, dilation=dilation,
         groups=int(o.attributes.get("group", 1)),
     )  # fmt: skip
+    if min(made.shape[2:]) < 1:
+        raise _too_small(o.name, weights.shape[2:], source.shape)
+    return made
+
+
+def _too_small(name: str, kernel: Shape, shape: Shape) -> NetworkError:
+    return NetworkError(
+        f"a window of {'×'.join(map(str, kernel))} is larger than its padded input of {'×'.join(map(str, shape[2:]))}",
+        where=name,
+        remedy="give larger images, or fewer strides and pools before this layer",
+    )
 
 
 def _conv_transpose(t: Tensors, o: Operator) -> Value:
@@ -170,6 +167,8 @@ def window(
     for i in (0, 1):
         room = source.shape[2 + i] + sum(pads[i]) - (dilation[i] * (kernel[i] - 1) + 1)
         sides.append((-(-room // strides[i]) if ceil else room // strides[i]) + 1)
+    if min(sides) < 1:
+        raise _too_small(o.name, kernel, source.shape)
     shape = (*source.shape[:2], *sides)
     return graph.add(
         "reduce_window2d", [source], shape, F32, o.layers, kind=kind, kernel=kernel, strides=strides, pads=pads,
@@ -178,6 +177,9 @@ def window(
 
 
 def _relu(t: Tensors, o: Operator) -> Value:
+    source = t[o.inputs[0]]
+    if t.prepared and source.node.op in ("conv2d", "conv2d_transpose", "binary"):
+        return t.graph.add("clamp", [source], source.shape, F32, o.layers, low=0.0, high=math.inf)
     return binary(t.graph, "max", t[o.inputs[0]], t.graph.constant((1,), value=0.0), o.layers)
 
 
@@ -244,7 +246,15 @@ def _many(kind: str) -> Import:
 
 def _batch_norm(t: Tensors, o: Operator) -> Value:
     source = t[o.inputs[0]]
+    if t.prepared and t.readers[o.inputs[0]] == 1 and source.node.op in ("conv2d", "conv2d_transpose", "matmul"):
+        return t.graph.add(
+            source.node.op, source.node.inputs, source.shape, F32, (*source.node.layers, *o.layers),
+            **source.node.settings,
+        )  # fmt: skip
     shape = (source.shape[1], *(1,) * (len(source.shape) - 2))
+    if t.prepared:
+        scaled = binary(t.graph, "mul", source, t.graph.constant(shape), o.layers)
+        return binary(t.graph, "add", scaled, t.graph.constant(shape), o.layers)
     result = source
     for kind in ("sub", "div", "mul", "add"):
         result = binary(t.graph, kind, result, t.graph.constant(shape), o.layers)
@@ -454,8 +464,8 @@ def _same(t: Tensors, o: Operator) -> Value:
     return t[o.inputs[0]]
 
 
-def _unknown_shape(t: Tensors, o: Operator) -> Value:
-    raise ImportRefused("is not one of the operators that nncase 1.9 imports")
+def _unknown(t: Tensors, o: Operator) -> Value:
+    raise ImportRefused(f"Not supported ONNX opcode: {o.op}")
 
 
 IMPORTS: dict[str, Import] = {
@@ -509,13 +519,36 @@ IMPORTS: dict[str, Import] = {
 }
 
 
-def import_onnx(model: onnx.ModelProto) -> tuple[Graph, list[Refused]]:
+@dataclass(frozen=True)
+class Imported:
+    """A network as nncase has it at first.
+
+    Attributes:
+        graph: its operators.
+        refusals: what nncase does not import.
+        shapes: of every tensor of the ONNX network that is not a constant, batch 1.
+    """
+
+    graph: Graph
+    refusals: list[Refusal]
+    shapes: dict[str, Shape]
+
+
+def import_onnx(model: onnx.ModelProto, *, prepared: bool = False) -> Imported:
     """Return the graph that nncase makes of a network at first, and what it refuses in it.
 
-    The uint8 image is dequantised by the range of the input, as ``preprocess`` with mean 0 and std 1 does it.
+    The uint8 image is dequantised by the range of the input, as ``preprocess`` with mean 0 and std 1 does it. What is
+    refused is left as an operator "refused" of the declared shape, so that the rest can still be judged.
+
+    Args:
+        model: ONNX with one image input of fixed size.
+        prepared: whether BatchNorm is folded and ReLUs written as clamps first, as kpufit does it.
+
+    Raises:
+        NetworkError: not exactly one image input of fixed size, or a tensor that nothing gives.
     """
     graph = Graph()
-    tensors = Tensors(model, graph)
+    tensors = Tensors(model, graph, prepared=prepared)
     inputs = [value for value in model.graph.input if value.name not in tensors.protos]
     if len(inputs) != 1:
         raise NetworkError(f"a kmodel from here has one image input, not {len(inputs)}", where=model.graph.name)
@@ -529,7 +562,7 @@ def import_onnx(model: onnx.ModelProto) -> tuple[Graph, list[Refused]]:
     source.output.place = "input"
     graph.inputs.append(source)
     tensors.values[inputs[0].name] = dequantize(graph, source.output, source.output, ())
-    refused: list[Refused] = []
+    refused: list[Refusal] = []
     for node in model.graph.node:
         _import(tensors, node, refused)
     for value in model.graph.output:
@@ -538,10 +571,10 @@ def import_onnx(model: onnx.ModelProto) -> tuple[Graph, list[Refused]]:
         given.users.append((output, 0))
         output.inputs.append(given)
         graph.outputs.append(output)
-    return graph, refused
+    return Imported(graph, refused, {name: value.shape for name, value in tensors.values.items()})
 
 
-def _import(t: Tensors, node: onnx.NodeProto, refused: list[Refused]) -> None:
+def _import(t: Tensors, node: onnx.NodeProto, refused: list[Refusal]) -> None:
     name = node.name or f"{node.op_type}:{node.output[0]}"
     o = Operator(name, node.op_type, tuple(node.input), tuple(node.output), attributes_of(node))
     if node.op_type == "Constant":
@@ -551,10 +584,26 @@ def _import(t: Tensors, node: onnx.NodeProto, refused: list[Refused]) -> None:
         )
         return
     try:
-        made = IMPORTS.get(node.op_type, _unknown_shape)(t, o)
+        made = IMPORTS.get(node.op_type, _unknown)(t, o)
+        results = made if isinstance(made, list) else [made]
+        _compare_shapes(t, o, results)
     except ImportRefused as reason:
-        refused.append(Refused(name, node.op_type, str(reason)))
-        raise
-    results = made if isinstance(made, list) else [made]
+        refused.append(Refusal(name, node.op_type, str(reason)))
+        results = [_left_out(t, o, output) for output in o.outputs]
     for output, value in zip(o.outputs, results, strict=False):
         t.values[output] = value
+
+
+def _compare_shapes(t: Tensors, o: Operator, results: list[Value]) -> None:
+    """Refuse what nncase gives another shape than the network declares (``has shape mismatch``)."""
+    for output, value in zip(o.outputs, results, strict=False):
+        declared = t.declared.get(output)
+        if declared is None or (len(declared) == len(value.shape) and declared[1:] == value.shape[1:]):
+            continue
+        raise ImportRefused(f"nncase gives it the shape {list(value.shape)}, the network {list(declared)}")
+
+
+def _left_out(t: Tensors, o: Operator, output: str) -> Value:
+    given = [t[name] for name in o.inputs if name and (name in t.values or t.is_constant(name))]
+    shape = t.declared.get(output) or (given[0].shape if given else (1,))
+    return t.graph.add("refused", given, (1, *shape[1:]), F32, o.layers)

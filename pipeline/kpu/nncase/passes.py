@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable
 
 from pipeline.kpu.nncase import k210, motion, neutral
-from pipeline.kpu.nncase.graph import Graph, Value
-from pipeline.kpu.nncase.nodes import FULL
+from pipeline.kpu.nncase.graph import F32, Graph, Value, connect
+from pipeline.kpu.nncase.nodes import FULL, quantize
 from pipeline.kpu.nncase.rewrite import run_pass
 
 BROADCAST = frozenset({"input", "output", "transpose", "pad", "resize_image", "bitcast", "slice", "reduce_window2d"})
@@ -99,7 +99,12 @@ QUANTISING = {
 
 
 def run_passes(
-    graph: Graph, parts_share: bool | None = None, seen: Callable[[str, Graph], None] | None = None
+    graph: Graph,
+    parts_share: bool | None = None,
+    seen: Callable[[str, Graph], None] | None = None,
+    *,
+    float_head: bool = False,
+    float_output: bool = True,
 ) -> None:
     """Take a graph through all passes; ``seen`` is told of it after each.
 
@@ -108,14 +113,25 @@ def run_passes(
     both ends.
     """
     for name, rewrites in PASSES.items():
-        run_pass(graph, rewrites)
+        if not (float_head and name == "matmul_to_conv2d"):
+            run_pass(graph, rewrites)
         if seen:
             seen(name, graph)
     _mark_quantised(graph, parts_share)
     for name, rewrites in QUANTISING.items():
+        if name == "fold_kpu_data_exchg2" and not float_output:
+            _quantise_outputs(graph)
         run_pass(graph, rewrites)
         if seen:
             seen(name, graph)
+
+
+def _quantise_outputs(graph: Graph) -> None:
+    """Let the outputs leave as uint8 codes of their range (change_output_type)."""
+    for node in graph.outputs:
+        value = node.inputs[0]
+        if value.dtype == F32:
+            connect(node, 0, quantize(graph, value, value.range, value.node.layers))
 
 
 def _mark_quantised(graph: Graph, parts_share: bool | None) -> None:

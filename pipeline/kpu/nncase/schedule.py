@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.kpu.allocation import Buffer, place
+from pipeline.kpu.feature_map import map_bytes
 from pipeline.kpu.nncase.buffers import SLICE
 from pipeline.kpu.nncase.graph import Graph, Node, Value
 
@@ -114,8 +115,6 @@ def _placed(pool: str, members: list[_Logical]) -> list[Placed]:
 def _size(pool: str, value: Value) -> int:
     if pool != "kpu":
         return value.size
-    from pipeline.kpu.feature_map import map_bytes  # noqa: PLC0415
-
     batch, channels, height, width = value.shape
     return batch * map_bytes(channels, height, width)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +22,17 @@ class Tensors:
         graph: what is being made.
         values: what was made of each tensor so far, by name.
         opset: version of the default domain.
+        prepared: whether kpufit prepares the network for nncase.
+        readers: how often each tensor is read.
+        declared: shapes that the network itself says, batch 1, where it says all of one.
     """
 
-    def __init__(self, model: onnx.ModelProto, graph: Graph) -> None:
+    def __init__(self, model: onnx.ModelProto, graph: Graph, *, prepared: bool = False) -> None:
         self.graph = graph
+        self.prepared = prepared
+        self.readers = Counter(name for node in model.graph.node for name in node.input)
+        self.readers.update(value.name for value in model.graph.output)
+        self.declared = _declared_shapes(model.graph)
         self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=13)
         self.values: dict[str, Value] = {}
         self.protos: dict[str, onnx.TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -59,6 +67,17 @@ class Tensors:
                 value = float(self.array(name).reshape(-1)[0])
             self.values[name] = self.graph.constant(shape, value=value, key=name)
         return self.values[name]
+
+
+def _declared_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
+    shapes: dict[str, Shape] = {}
+    for value in (*graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        if kind.HasField("shape"):
+            dims = [dim.dim_value for dim in kind.shape.dim]
+            if all(n > 0 for n in dims[1:]):
+                shapes[value.name] = tuple(dims)
+    return shapes
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:

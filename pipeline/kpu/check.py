@@ -1,0 +1,56 @@
+"""Every finding on a network, and what its kmodel will need: the answer of ``kpufit check``, without a compiler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from pipeline.kpu.head import head_layers
+from pipeline.kpu.layers import Network, read_network
+from pipeline.kpu.prediction import Prediction, predict
+from pipeline.kpu.rules import Finding, Site, all_rules
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A network that was checked.
+
+    Attributes:
+        network: its layers.
+        prediction: what nncase makes of it.
+        head: names of the layers of its classifier, which may run on the CPU without a finding.
+        findings: every rule that a layer breaks, in the network's order.
+    """
+
+    network: Network
+    prediction: Prediction
+    head: frozenset[str]
+    findings: tuple[Finding, ...]
+
+
+def check_network(model: onnx.ModelProto, version: int = 5, *, raw: bool = False) -> Checked:
+    """Check a network against every rule.
+
+    Args:
+        model: ONNX with one image input of fixed size, in normal form or as a user's file has it.
+        version: of the kmodel.
+        raw: judge what nncase alone would do with it, without kpufit's preparation.
+
+    Raises:
+        NetworkError: the network has not one image input of fixed size, or reads what nothing gives.
+    """
+    prediction = predict(model, version, prepared=not raw)
+    network = read_network(model, prediction.program.shapes)
+    head = head_layers(network)
+    findings = []
+    for layer, predicted in zip(network.layers, prediction.layers, strict=True):
+        site = Site(layer, network, predicted, prediction, raw)
+        for each in all_rules():
+            seen = each.check(site)
+            if seen is None or (each.severity == "cpu" and layer.name in head):
+                continue
+            findings.append(
+                Finding(layer.name, layer.op, each.name, each.severity, seen, each.limit, each.why, each.replacement)
+            )
+    return Checked(network, prediction, head, tuple(findings))
