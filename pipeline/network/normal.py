@@ -8,18 +8,24 @@ inferred. Layers keep the names that they have in the file.
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
 from pipeline.errors import NetworkError
-from pipeline.network.constants import fold_constants
-from pipeline.network.operation import passes_through, value_shapes
+from pipeline.network.constants import constants_as_weights, fold_constants
+from pipeline.network.native import infer, infer_open, inline
+from pipeline.network.operation import passes_through, value_shapes, values_read
 from pipeline.network.opset import at_least_opset_13, down_to_opset_13
 from pipeline.network.pads import write_explicit_pads
+from pipeline.network.screen import nodes_within, write_kernel_shapes
 
 _NHWC_TO_NCHW = [0, 3, 1, 2]
+
+_LARGEST_VALUE = 1 << 40
+"""Numbers in one feature map; damaged files ask for more."""
 
 
 def normal_form(model: onnx.ModelProto, *, where: str = "") -> onnx.ModelProto:
@@ -29,37 +35,62 @@ def normal_form(model: onnx.ModelProto, *, where: str = "") -> onnx.ModelProto:
         NetworkError: not one image input, or one without a fixed size; an operator of another vendor, or of an opset
             that has no form in opset 13; shapes that contradict each other.
     """
-    model = copy.deepcopy(model)
-    _refuse_vendors(model, where)
+    return into_normal_form(copy.deepcopy(model), where=where)
+
+
+def into_normal_form(model: onnx.ModelProto, *, where: str = "", weights: bool = True) -> onnx.ModelProto:
+    """Return ``model``, which is used up, in normal form.
+
+    Args:
+        model: as ``read`` has checked it.
+        where: the file, for messages.
+        weights: whether the values of large weights matter (see ``placeholders``).
+
+    Raises:
+        NetworkError: as ``normal_form``.
+    """
+    name_nodes(model.graph)
+    model = _onnx_alone(model, where)
+    write_kernel_shapes(model.graph, where)
     _drop_weights_from_inputs(model.graph)
     model = at_least_opset_13(model, where)
+    constants_as_weights(model.graph)
     _input_as_nchw(model.graph)
     batch = _check_input(model.graph, where)
     _set_batch(model, 1, batch)
-    model = fold_constants(_infer(model, where), lambda changed: _infer(changed, where))
+    model = fold_constants(infer(model, where), lambda changed: infer(changed, where), weights=weights)
     model = down_to_opset_13(model, where)
     _last_axis_softmax(model.graph)
+    _drop_unread_outputs(model.graph)
     _pass_through(model.graph)
-    _name_nodes(model.graph)
-    model = _infer(model, where)
-    write_explicit_pads(model.graph)
+    name_nodes(model.graph)
+    model = infer(model, where)
+    write_explicit_pads(model.graph, where)
+    _check_sizes(model.graph, where)
     _open_batch(model.graph)
     _drop_unused(model.graph)
-    return _infer_open(model)
+    return infer_open(model, where)
 
 
-def _refuse_vendors(model: onnx.ModelProto, where: str) -> None:
+def _onnx_alone(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Write local functions out and refuse operators that are not of ONNX itself."""
     local = {(function.domain, function.name) for function in model.functions}
-    for node in model.graph.node:
+    _refuse_vendors(model.graph, local, where)
+    if local:
+        model = inline(model, where)
+        del model.functions[:]
+        _refuse_vendors(model.graph, set(), where)
+    return model
+
+
+def _refuse_vendors(graph: onnx.GraphProto, local: set[tuple[str, str]], where: str) -> None:
+    for node in graph.node:
         if node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) not in local:
             raise NetworkError(
                 f"operator {node.op_type} of {node.domain} is not of ONNX itself",
-                where=f"{where}: {node.name or node.output[0]}",
+                where=f"{where}: {node.name}",
                 remedy="export the model without vendor operators, before it is optimised or quantised for a runtime",
             )
-    if model.functions:
-        inlined = onnx.inliner.inline_local_functions(model)
-        model.CopyFrom(inlined)
 
 
 def _drop_weights_from_inputs(graph: onnx.GraphProto) -> None:
@@ -109,7 +140,10 @@ def _check_input(graph: onnx.GraphProto, where: str) -> int | None:
         )
     dims = list(kind.shape.dim)
     if len(dims) != 4 or any(dim.dim_value < 1 for dim in dims[1:]):
-        shown = " × ".join(str(dim.dim_value) if dim.dim_value else dim.dim_param or "?" for dim in dims) or "unknown"
+        shown = (
+            " × ".join(str(dim.dim_value) if dim.dim_value else " ".join(dim.dim_param.split()) or "?" for dim in dims)
+            or "unknown"
+        )
         raise NetworkError(
             f"input {image.name!r} has shape {shown} instead of N × channels × height × width, all but N fixed",
             where=where,
@@ -136,31 +170,31 @@ def _set_batch(model: onnx.ModelProto, batch: int, given: int | None) -> None:
     for tensor in graph.initializer:
         if tensor.name in targets:
             values = numpy_helper.to_array(tensor).copy()
-            if values.size and values[0] == given:
+            if values.ndim == 1 and values.size and values[0] == given:
                 values[0] = batch
                 tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
-def _infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    try:
-        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise NetworkError(
-            f"its shapes contradict each other ({lines[-1] if lines else 'no reason given'})",
-            where=where,
-            remedy="export the model again; onnx.checker.check_model(path, full_check=True) shows the layer",
-        ) from error
+def _drop_unread_outputs(graph: onnx.GraphProto) -> None:
+    """Take off a Dropout's mask and a MaxPool's indices where nothing reads them, and inputs left out at the end."""
+    read = {name for node in graph.node for name in values_read(node)} | {value.name for value in graph.output}
+    for node in graph.node:
+        if node.op_type in ("Dropout", "MaxPool") and not read.intersection(node.output[1:]):
+            del node.output[1:]
+        while node.input and not node.input[-1]:
+            del node.input[-1]
 
 
 def _pass_through(graph: onnx.GraphProto) -> None:
     """Take out Identity, Dropout and casts of float32 to float32, but for those that make an output."""
     outputs = {value.name for value in graph.output}
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    asked = {node.input[2] for node in graph.node if node.op_type == "Dropout" and len(node.input) > 2}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if tensor.name in asked}
     source: dict[str, str] = {}
     kept = []
     for node in graph.node:
-        node.input[:] = [source.get(name, name) for name in node.input]
+        for reader in nodes_within([node]):
+            reader.input[:] = [source.get(name, name) for name in reader.input]
         to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), None)
         nothing = passes_through(node, constants) or (node.op_type == "Cast" and to == TensorProto.FLOAT)
         if nothing and node.output[0] not in outputs:
@@ -194,7 +228,7 @@ def _last_axis_softmax(graph: onnx.GraphProto) -> None:
             graph.node.remove(last[0])
 
 
-def _name_nodes(graph: onnx.GraphProto) -> None:
+def name_nodes(graph: onnx.GraphProto) -> None:
     """Name nodes without a name by operator and number, as PyTorch's exporter did: ``Conv_0``."""
     counts: dict[str, int] = {}
     taken: set[str] = set()
@@ -206,6 +240,20 @@ def _name_nodes(graph: onnx.GraphProto) -> None:
             name = f"{node.op_type}_{number}"
         taken.add(name)
         node.name = name
+
+
+def _check_sizes(graph: onnx.GraphProto, where: str) -> None:
+    """Refuse feature maps that no memory holds."""
+    shapes = value_shapes(graph)
+    for node in graph.node:
+        for name in node.output:
+            shape = shapes.get(name) or ()
+            if math.prod(size or 1 for size in shape) > _LARGEST_VALUE:
+                raise NetworkError(
+                    f"{node.op_type} makes {' × '.join(str(size or '?') for size in shape)} numbers",
+                    where=f"{where}: {node.name}",
+                    remedy="check its settings, or export the model again",
+                )
 
 
 def _open_batch(graph: onnx.GraphProto) -> None:
@@ -253,13 +301,9 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     for node in reversed(graph.node):
         if needed & set(node.output):
             kept.append(node)
-            needed.update(name for name in node.input if name)
+            needed.update(name for name in values_read(node) if name)
     nodes = kept[::-1]
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(weights)
-
-
-def _infer_open(model: onnx.ModelProto) -> onnx.ModelProto:
-    return onnx.shape_inference.infer_shapes(model)

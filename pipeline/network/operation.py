@@ -130,6 +130,18 @@ def passes_through(node: onnx.NodeProto, constants: Mapping[str, NDArray[Any]]) 
     return not training or (training in constants and not constants[training].any())
 
 
+def values_read(node: onnx.NodeProto) -> list[str]:
+    """Return the names of the values that ``node`` reads, in the graphs in its attributes too."""
+    inner = [
+        name
+        for attribute in node.attribute
+        for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs)
+        for inside in graph.node
+        for name in values_read(inside)
+    ]
+    return [*node.input, *inner]
+
+
 def describe(
     node: onnx.NodeProto, name: str, constants: Mapping[str, NDArray[Any]], shapes: Mapping[str, Shape | None]
 ) -> Operation:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
-from onnx import defs, helper, numpy_helper, version_converter
+from onnx import defs, helper, numpy_helper
 
 from pipeline.errors import NetworkError
-from pipeline.network.operation import describe
+from pipeline.network.composed import COMPOSED, decompose
+from pipeline.network.native import convert
 
 OPSET = 13
 IR_VERSION = 8
@@ -30,22 +31,15 @@ def at_least_opset_13(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         NetworkError: the opset is too old, or an operator of it has no form in opset 13.
     """
     version = opset(model)
+    remedy = "export the model again with opset 13 (9 to 18 are read)"
+    if version > defs.onnx_opset_version():
+        raise NetworkError(f"opset {version} is too new", where=where, remedy=remedy)
+    if version < _OLDEST:
+        raise NetworkError(f"opset {version} is too old", where=where, remedy=remedy)
     if version >= OPSET:
         return model
-    if version < _OLDEST:
-        raise NetworkError(
-            f"opset {version} is too old", where=where, remedy="export the model again with opset 13 (9 to 18 are read)"
-        )
     model.ir_version = max(model.ir_version, IR_VERSION)  # the converter takes weights for inputs before version 4
-    try:
-        converted = version_converter.convert_version(model, OPSET)
-    except (RuntimeError, ValueError, IndexError, version_converter.ConvertError) as error:
-        reason = str(error).strip().splitlines()
-        raise NetworkError(
-            f"opset {version} cannot be converted to {OPSET} ({reason[0] if reason else 'no reason given'})",
-            where=where,
-            remedy="export the model again with opset 13",
-        ) from error
+    converted = convert(model, version, OPSET, where)
     converted.metadata_props.extend(model.metadata_props)
     return converted
 
@@ -159,9 +153,11 @@ def _pad(node: onnx.NodeProto, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     if axes is not None:
         pads = _constant_input(node, 1, graph)
         image = next((v for v in (*graph.value_info, *graph.input) if v.name == node.input[0]), None)
-        if pads is None or image is None:
+        rank = len(image.type.tensor_type.shape.dim) if image is not None else 0
+        if pads is None or not rank:
             raise ValueError("its axes, without a known shape")
-        rank = len(image.type.tensor_type.shape.dim)
+        if len(pads) != 2 * len(axes):
+            raise ValueError(f"{len(pads)} pads for {len(axes)} axes")
         full = np.zeros(2 * rank, np.int64)
         for index, axis in enumerate(axes):
             full[int(axis) % rank] = pads[index]
@@ -184,24 +180,9 @@ def _resize(node: onnx.NodeProto, graph: onnx.GraphProto) -> list[onnx.NodeProto
     return [node]
 
 
-def _activation(node: onnx.NodeProto, graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Write an activation that opset 13 lacks as the operators that it is made of."""
-    from pipeline.network.operators import LIFT, WRITE  # noqa: PLC0415  (torch takes seconds; few files need it)
-    from pipeline.network.operators.form import Layer, Lifted  # noqa: PLC0415
-
-    lifted = LIFT[node.op_type](describe(node, node.name or node.output[0], {}, {}))
-    module = lifted.module if isinstance(lifted, Lifted) else lifted
-    layer = Layer(node.name or node.output[0], (node.input[0],), node.output[0], (), ())
-    written = WRITE[type(module)](module, layer)
-    graph.initializer.extend(written.weights)
-    return list(written.nodes)
-
-
 _FORMS: dict[str, Callable[[onnx.NodeProto, onnx.GraphProto], list[onnx.NodeProto]]] = {
     "BatchNormalization": _batchnorm,
-    "Gelu": _activation,
-    "HardSwish": _activation,
-    "Mish": _activation,
+    **dict.fromkeys(COMPOSED, decompose),
     "Pad": _pad,
     "ReduceL2": _reduce,
     "ReduceMax": _reduce,

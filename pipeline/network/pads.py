@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from pipeline.network.operation import Operation, describe, value_shapes
 
@@ -59,15 +59,18 @@ def transposed_pads(
     return begin[0], begin[1], end[0], end[1]
 
 
-def write_explicit_pads(graph: onnx.GraphProto) -> None:
-    """Write ``auto_pad`` and a ConvTranspose's ``output_shape`` as pads."""
+def write_explicit_pads(graph: onnx.GraphProto, where: str) -> None:
+    """Write ``auto_pad`` and a ConvTranspose's ``output_shape`` as pads.
+
+    Raises:
+        NetworkError: names the layer whose input's size is not known.
+    """
     shapes = value_shapes(graph)
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         automatic = {a.name for a in node.attribute} & {"auto_pad", "output_shape"}
         if node.op_type not in _PADDED or not automatic:
             continue
-        operation = describe(node, node.name, constants, shapes)
+        operation = describe(node, f"{where}: {node.name}" if where else node.name, {}, shapes)
         window = _window(operation)
         if window is None:
             continue
@@ -83,10 +86,10 @@ def write_explicit_pads(graph: onnx.GraphProto) -> None:
 
 def _window(operation: Operation) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None:
     """Return kernel, stride and dilation; None where the window is not over height and width."""
-    weight = operation.constant(1)
-    kernel = operation.attributes.get("kernel_shape", weight.shape[2:] if weight is not None else ())
+    weight = operation.inputs[1] if len(operation.inputs) > 1 else None
+    kernel = operation.attributes.get("kernel_shape") or (weight or ())[2:]
     values = [kernel, operation.attributes.get("strides", (1, 1)), operation.attributes.get("dilations", (1, 1))]
-    if any(len(value) != 2 for value in values):
+    if any(len(value) != 2 or None in value for value in values):
         return None
     first, second, third = ((int(value[0]), int(value[1])) for value in values)
     return first, second, third

@@ -188,14 +188,14 @@ def test_shapes_that_contradict_each_other(tmp_path):
     [
         ("Conv", (4, 7, 3, 3), "for 7 channels, its input has 3"),
         ("ConvTranspose", (7, 4, 3, 3), "for 7 channels, its input has 3"),
-        ("Conv", (4, 3, 3), "its kernel has 1 dimensions"),
+        ("Conv", (4, 3, 3), "kernel_shape has incorrect size"),
     ],
 )
 def test_weights_that_do_not_fit_are_named_with_the_layer(tmp_path, operator, shape, match):
     model = graph_model([helper.make_node(operator, ["x", "w"], ["y"], name="odd")], {"w": np.zeros(shape, np.float32)})
     with pytest.raises(NetworkError, match=match) as caught:
         to_torch(load_onnx(saved(tmp_path, model)), where="model.onnx")
-    assert caught.value.where == "model.onnx: odd"
+    assert caught.value.where.endswith("model.onnx: odd")
 
 
 def test_operators_of_a_vendor(tmp_path):
