@@ -65,6 +65,35 @@ def kmodel_bytes(program: Program, version: int) -> int:
     return {3: _v3_bytes, 4: _v4_bytes, 5: _v5_bytes}[version](program)
 
 
+def header_bytes(program: Program, version: int) -> int:
+    """Return the bytes before the first body, which must be read at once from flash (0 for v5, which cannot be)."""
+    if version == 3:
+        return V3_HEADER + V3_OUTPUT * len(program.outputs) + V3_LAYER_HEADER * _parts(program)
+    if version == 4:
+        return V4_HEADER + V4_RANGE * (2 + len(program.outputs)) + V4_NODE_HEADER * _parts(program)
+    return 0
+
+
+def largest_body_bytes(program: Program) -> int:
+    """Return the bytes of the largest layer: what must be in memory at once when layers are read from flash."""
+    convs = [REGISTER_BYTES + parameter_bytes(conv) for conv in program.convs]
+    return max([*convs, *(sum(op.constants) for op in program.cpu_ops)], default=0)
+
+
+CARRIED: dict[int, frozenset[str]] = {
+    3: frozenset({"quantize", "dequantize", "reduce", "matmul"}),
+    4: frozenset({"quantize", "dequantize", "reduce", "matmul", "pad", "copy", "softmax", "binary", "resize_image"}),
+}
+"""CPU operators that kpufit carries over from v5 (``pipeline.kmodel.carry``)."""
+
+
+def not_carried(program: Program, version: int) -> tuple[str, ...]:
+    """Return the CPU operators of a program that a version of the format has no form for, each once."""
+    if version not in CARRIED:
+        return ()
+    return tuple(dict.fromkeys(op.kind for op in program.cpu_ops if op.kind not in CARRIED[version]))
+
+
 def _v5_bytes(program: Program) -> int:
     functions, ops = program.functions, program.cpu_ops
     constants = sum(_align(size, CONSTANT_ALIGNMENT) for op in ops for size in op.constants)

@@ -89,9 +89,12 @@ class Network:
         return self.readers.get(layer.outputs[0], ())
 
     def array(self, name: str) -> NDArray[Any] | None:
-        """Return the numbers of a constant, or None where they are not known."""
+        """Return the numbers of a constant, or None where they are not known (or were not loaded)."""
         proto = self._protos.get(name)
-        return None if proto is None else numpy_helper.to_array(proto)
+        if proto is None or not _has_values(proto):
+            return None
+        values: NDArray[Any] = numpy_helper.to_array(proto)
+        return values
 
     def weights(self, layer: Layer) -> Shape:
         """Return the shape of a layer's second input where it is constant, else ()."""
@@ -129,6 +132,11 @@ def read_network(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> Network
         shapes=shapes,
         _protos=protos,
     )
+
+
+def _has_values(tensor: onnx.TensorProto) -> bool:
+    kinds = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
+    return any(len(getattr(tensor, kind)) for kind in kinds) or 0 in tensor.dims
 
 
 def _layer(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> Layer:

@@ -76,7 +76,10 @@ def heap_of(kmodel: bytes) -> int:
 @pytest.mark.parametrize("name", [*ALL_KPU, *WITH_CPU])
 def test_bytes_and_heap_are_those_of_nncase(compiled: dict[tuple[str, str], bytes], name: str, output: str) -> None:
     kmodel = compiled[name, output]
-    predicted = predict((ALL_KPU | WITH_CPU)[name]().model(), float_output=output == "float32")
+    model = (ALL_KPU | WITH_CPU)[name]().model()
+    # Random weights do not reach both ends of the Clip, so every other pixel has another range than all of them.
+    share = False if name == "depthwise, sliced" else None
+    predicted = predict(model, float_output=output == "float32", parts_share=share)
     assert predicted.kmodel_bytes == len(kmodel)
     assert predicted.heap_bytes == heap_of(kmodel)
 

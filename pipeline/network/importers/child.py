@@ -41,8 +41,10 @@ def from_torch(
     return _convert(job, weights, timeout_s)
 
 
-def from_tflite(file: Path, image: tuple[int, int, int], *, timeout_s: float = TIMEOUT_S) -> onnx.ModelProto:
-    """Return the float network of a TFLite file, its input turned to N×C×H×W.
+def from_tflite(
+    file: Path, image: tuple[int, int, int] | None = None, *, timeout_s: float = TIMEOUT_S
+) -> onnx.ModelProto:
+    """Return the float network of a TFLite file, its input turned to N×C×H×W; ``image`` C×H×W where it must be that.
 
     Raises:
         NetworkError: it cannot be read, is quantised, or cannot be carried.
@@ -54,8 +56,12 @@ def from_tflite(file: Path, image: tuple[int, int, int], *, timeout_s: float = T
     return _convert(Job("tflite", str(file.resolve()), image), file, timeout_s)
 
 
-def from_keras(file: Path, image: tuple[int, int, int], *, timeout_s: float = TIMEOUT_S) -> onnx.ModelProto:
+def from_keras(
+    file: Path, image: tuple[int, int, int] | None = None, *, timeout_s: float = TIMEOUT_S
+) -> onnx.ModelProto:
     """Return the network of a Keras .h5 or .keras file (Keras 2 or 3), its input turned to N×C×H×W.
+
+    ``image``: C×H×W that it must take, and that stands for sizes the file leaves open.
 
     Raises:
         NetworkError: it cannot be read, holds code (a Lambda layer), or cannot be carried.

@@ -17,14 +17,14 @@ class Job:
     Attributes:
         kind: which worker does it.
         file: the weights or the model, an absolute path.
-        image: channels, height, width.
+        image: channels, height, width; None: whatever the file says.
         factory: for torch, "package.module:function".
         root: for torch, the folder that the package is found from.
     """
 
     kind: Literal["torch", "tflite", "keras"]
     file: str
-    image: tuple[int, int, int]
+    image: tuple[int, int, int] | None
     factory: str = ""
     root: str = ""
 
@@ -35,4 +35,5 @@ class Job:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Job:
         """Return the job of ``as_json``."""
-        return cls(**{**values, "image": tuple(values["image"])})
+        image = values["image"]
+        return cls(**{**values, "image": None if image is None else tuple(image)})

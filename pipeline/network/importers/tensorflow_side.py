@@ -15,6 +15,8 @@ from pipeline.errors import NetworkError
 from pipeline.network.importers.job import Job
 
 _OPSET = 13
+_FEW_CHANNELS = 4
+"""More than an image has."""
 _SAFE_PACKAGES = ("builtins", "keras", "tf_keras", "tensorflow")
 
 
@@ -76,9 +78,7 @@ def convert_keras(job: Job, target: Path) -> None:
     shape = network.input_shape
     if isinstance(shape, list) or len(shape) != 4:
         raise NetworkError(f"its input {shape} is not one image", where=job.file)
-    channels, height, width = job.image
-    nhwc = (height, width, channels)
-    fixed = tuple(wanted if size is None else size for size, wanted in zip(shape[1:], nhwc, strict=True))
+    fixed = _fixed(shape[1:], job)
     turned = ["image"] if _is_nhwc(fixed, job) else None
     signature = tf.TensorSpec((None, *fixed), tf.float32, name="image")
     function = tf.function(lambda image: network(image, training=False))
@@ -86,12 +86,35 @@ def convert_keras(job: Job, target: Path) -> None:
     target.write_bytes(model.SerializeToString())
 
 
+def _fixed(shape: tuple[int | None, ...], job: Job) -> tuple[int, ...]:
+    """Return a Keras input without batch, open sizes taken from the job's image.
+
+    Raises:
+        NetworkError: a size is open and there is no image to take it from.
+    """
+    if job.image is None:
+        if None in shape:
+            raise NetworkError(
+                f"its input {shape} leaves the image's size open",
+                where=job.file,
+                remedy="save the network with a fixed input size, or export it to ONNX with one",
+            )
+        return tuple(size for size in shape if size is not None)
+    channels, height, width = job.image
+    nhwc = (height, width, channels)
+    return tuple(wanted if size is None else size for size, wanted in zip(shape, nhwc, strict=True))
+
+
 def _is_nhwc(shape: tuple[int, ...], job: Job) -> bool:
-    """Return whether an input is height × width × channels of the recipe's image (else the other order).
+    """Return whether an input is height × width × channels of the wanted image (else the other order).
+
+    Without one, as TensorFlow has it unless only the first size can be a number of channels.
 
     Raises:
         NetworkError: it is neither.
     """
+    if job.image is None:
+        return not (shape[0] < shape[-1] and shape[0] <= _FEW_CHANNELS)
     channels, height, width = job.image
     if shape == (height, width, channels):
         return True

@@ -26,6 +26,7 @@ def export(job: Job, target: Path) -> None:
     Raises:
         NetworkError: the factory, the weights, or both together.
     """
+    assert job.image is not None  # a PyTorch network does not know its image
     network = _build(job.factory)
     _load(network, read_weights(Path(job.file)), job.file)
     network.eval()
