@@ -72,6 +72,30 @@ def into_normal_form(model: onnx.ModelProto, *, where: str = "", weights: bool =
     return infer_open(model, where)
 
 
+def as_given(model: onnx.ModelProto, *, where: str = "", weights: bool = True) -> onnx.ModelProto:
+    """Return ``model``, which is used up, as a compiler is given it: its own opset and layers, batch 1, all shapes.
+
+    Only what every reader does is done: true inputs alone among the graph's inputs, and whatever does not depend on the
+    image folded into constants.
+
+    Args:
+        model: as ``read`` has checked it.
+        where: the file, for messages.
+        weights: whether the values of large weights matter (see ``placeholders``).
+
+    Raises:
+        NetworkError: not one image input, or one without a fixed size; an operator of another vendor; shapes that
+            contradict each other.
+    """
+    model = _onnx_alone(model, where)
+    _drop_weights_from_inputs(model.graph)
+    constants_as_weights(model.graph)
+    _set_batch(model, 1, _check_input(model.graph, where))
+    model = fold_constants(infer(model, where), lambda changed: infer(changed, where), weights=weights)
+    _check_sizes(model.graph, where)
+    return model
+
+
 def _onnx_alone(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """Write local functions out and refuse operators that are not of ONNX itself."""
     local = {(function.domain, function.name) for function in model.functions}

@@ -10,14 +10,14 @@ from onnx import external_data_helper
 
 from pipeline.errors import NetworkError
 from pipeline.network.native import check
-from pipeline.network.normal import into_normal_form, name_nodes
+from pipeline.network.normal import as_given, into_normal_form, name_nodes
 from pipeline.network.opset import IR_VERSION
 from pipeline.network.placeholders import drop_values
 from pipeline.network.screen import EXPORT, all_nodes, screen
 from pipeline.network.weight_values import all_tensors, check_weights
 
 
-def load_onnx(path: Path, *, weights: bool = True) -> onnx.ModelProto:
+def load_onnx(path: Path, *, weights: bool = True, stored: bool = False, normal: bool = True) -> onnx.ModelProto:
     """Return the network in ``path`` in normal form (see ``normal``): opset 13, one N×C×H×W input, N open.
 
     Args:
@@ -25,13 +25,15 @@ def load_onnx(path: Path, *, weights: bool = True) -> onnx.ModelProto:
         weights: whether the values of large weights are wanted. Without, which is for those who ask for shapes alone,
             every large weight of floats or bytes is an initializer with type and dims but no data (see
             ``placeholders``), also where the file computes it.
+        stored: with ``weights`` false: whether those weights that the file holds, not computes, keep their values.
+        normal: whether in normal form; else as a compiler is given it (see ``normal.as_given``): its own opset, batch 1.
 
     Raises:
         NetworkError: the file is missing, empty, torn or no ONNX; data outside its folder; NaN or infinite weights;
             more than one input, or one without a fixed size; an operator of another vendor. Names file and layer.
     """
     try:
-        return _load(path, weights)
+        return _load(path, weights, stored, normal)
     except NetworkError as error:
         if "\n" not in error.what:
             raise
@@ -46,7 +48,7 @@ def load_onnx(path: Path, *, weights: bool = True) -> onnx.ModelProto:
         ) from error
 
 
-def _load(path: Path, weights: bool) -> onnx.ModelProto:
+def _load(path: Path, weights: bool, stored: bool, normal: bool) -> onnx.ModelProto:
     model = _parse(path)
     _load_external_data(model, path)
     for value in (*model.graph.input, *model.graph.output):
@@ -60,9 +62,10 @@ def _load(path: Path, weights: bool) -> onnx.ModelProto:
     name_nodes(model.graph)
     check(model, str(path))
     check_weights(model, str(path))
-    if not weights:
+    if not (weights or stored):
         drop_values(model.graph)
-    return into_normal_form(model, where=str(path), weights=weights)
+    form = into_normal_form if normal else as_given
+    return form(model, where=str(path), weights=weights)
 
 
 def _parse(path: Path) -> onnx.ModelProto:
