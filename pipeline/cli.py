@@ -170,6 +170,83 @@ def firmware(
         _console().print(profiles_table(known) if name is None else profile_table(known[0]))
 
 
+Firmware = Annotated[str | None, typer.Option("--firmware", "-f", help="A file of configs/firmware, or all.")]
+Load = Annotated[str, typer.Option(help="sd, flash or flash-stream.")]
+Camera = Annotated[str, typer.Option(help="none, qqvga, qvga or vga.")]
+Lcd = Annotated[bool, typer.Option(help="Whether an LCD buffer is held.")]
+DualBuffer = Annotated[bool, typer.Option(help="Whether the camera has two buffers.")]
+GcHeap = Annotated[int | None, typer.Option(help="MicroPython's heap in bytes.")]
+ModelBytes = Annotated[int | None, typer.Option(help="A budget tighter than the firmware's.")]
+
+
+@app.command()
+def check(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help=".onnx, .tflite, .h5 or .keras.")],
+    firmware: Firmware = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Judge what nncase 1.9 alone would do, without kpufit's preparation.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write a page with a timeline of the memory, layer by layer.")
+    ] = None,
+    load: Load = "sd",
+    camera: Camera = "qvga",
+    lcd: Lcd = True,
+    dual_buffer: DualBuffer = False,
+    gc_heap: GcHeap = None,
+    model_bytes: ModelBytes = None,
+    as_json: Json = False,
+) -> None:
+    """Say before compiling what nncase 1.9 will make of a network: KPU or CPU for each layer and why, bytes, memory, time.
+
+    Exit code 1 when numbers would be wrong, it does not compile, anything but a classifier's head runs on the CPU, or it
+    is over a budget; 0 otherwise. `kpufit rules` explains every finding.
+    """
+    from pipeline.firmware.predicted import check_for, chosen_profiles
+    from pipeline.network.user_file import read_user_file
+    from pipeline.recipe import Target, parse
+
+    root = Path.cwd()
+    profiles = chosen_profiles(firmware, root)
+    values = {"load": load, "camera": camera, "lcd": lcd, "dual_buffer": dual_buffer, "gc_heap": gc_heap,
+              "model_bytes": model_bytes}  # fmt: skip
+    target = parse(Target, {"firmware": firmware or "", **values}, where="options of kpufit check")
+    answer = check_for(read_user_file(model, normal=not raw), profiles, target, root, raw=raw)
+    if html is not None:
+        from pipeline.files import write_text
+        from pipeline.report.check_page import check_page
+
+        write_text(html, check_page(answer, model.name))
+    if as_json:
+        from pipeline.report.check import check_json
+
+        _print_json(check_json(answer, str(model)))
+    else:
+        from pipeline.report.check import findings_table, layers_table, summary_lines
+
+        console = _console()
+        console.print(layers_table(answer.checked))
+        if answer.checked.findings:
+            console.print(findings_table(answer.checked))
+        print("\n".join(summary_lines(answer, str(model))))
+        if html is not None:
+            print(f"page: {html}")
+    raise typer.Exit(EXIT_ACCEPTED if answer.clean else EXIT_REJECTED)
+
+
+@app.command()
+def rules(as_json: Json = False) -> None:
+    """Print every limit of the KPU and every trap of nncase 1.9 that `check` knows: what holds, why, what mends it."""
+    from pipeline.kpu.rules import all_rules
+    from pipeline.kpu.rules.document import rules_json, rules_markdown
+
+    known = all_rules()
+    if as_json:
+        _print_json(rules_json(known))
+    else:
+        print(rules_markdown(known), end="")
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a recipe (for an editor that completes YAML)."""
@@ -306,13 +383,13 @@ def simulate(
 @app.command()
 def gate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.kmodel...", help="One kmodel, or several.")],
-    firmware: Annotated[str, typer.Option(help="A file of configs/firmware.")],
-    load: Annotated[str, typer.Option(help="sd, flash or flash-stream.")] = "sd",
-    camera: Annotated[str, typer.Option(help="none, qqvga, qvga or vga.")] = "qvga",
-    lcd: Annotated[bool, typer.Option(help="Whether an LCD buffer is held.")] = True,
-    dual_buffer: Annotated[bool, typer.Option(help="Whether the camera has two buffers.")] = False,
-    gc_heap: Annotated[int | None, typer.Option(help="MicroPython's heap in bytes.")] = None,
-    model_bytes: Annotated[int | None, typer.Option(help="A budget tighter than the firmware's.")] = None,
+    firmware: Annotated[str, typer.Option("--firmware", "-f", help="A file of configs/firmware.")],
+    load: Load = "sd",
+    camera: Camera = "qvga",
+    lcd: Lcd = True,
+    dual_buffer: DualBuffer = False,
+    gc_heap: GcHeap = None,
+    model_bytes: ModelBytes = None,
     as_json: Json = False,
 ) -> None:
     """Judge kmodels against a firmware: version, memory, KPU limits. Several: each by itself, and all loaded together.
@@ -337,7 +414,8 @@ def gate(
     accepted = all(verdict.accepted for verdict in verdicts.values()) and (together is None or together.ok)
     if as_json:
         judged = {name: verdict.to_json() for name, verdict in verdicts.items()}
-        _print_json({"accepted": accepted, "files": judged, "together": together.to_json() if together else None})
+        _print_json({"accepted": accepted, "files": judged, "one_at_a_time": one_at_a_time,
+                     "together": together.to_json() if together else None})  # fmt: skip
     else:
         from pipeline.report.verdict import verdict_lines
 
@@ -345,6 +423,7 @@ def gate(
             print(f"{name}: {'accepted' if verdict.accepted else 'rejected'} for {firmware}")
             print("\n".join(verdict_lines(verdict.checks)))
         if together is not None:
-            print(f"together: {'fit' if together.ok else 'do not fit'}")
+            print(f"one at a time (unload before the next is loaded): {'fit' if one_at_a_time else 'do not fit'}")
+            print(f"together (switch without loading): {'fit' if together.ok else 'do not fit'}")
             print("\n".join(verdict_lines([together])))
     raise typer.Exit(EXIT_ACCEPTED if accepted else EXIT_REJECTED)

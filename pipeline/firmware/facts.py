@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.firmware.verdict import KmodelFacts, LayerFacts
 from pipeline.kmodel.check import step_name
 from pipeline.kmodel.layout import weight_loads
 from pipeline.kmodel.model import Kmodel, KpuConv
 from pipeline.kmodel.steps import Conv2d, Step, Unknown
+from pipeline.kpu.latency import ConvWork, latency, network_latency
 
 _REGISTER_BYTES = 96
 
 
-def facts_of(kmodel: Kmodel, latency_ms: float | None = None) -> KmodelFacts:
+def facts_of(kmodel: Kmodel) -> KmodelFacts:
     """Return the figures of a kmodel that was read with ``pipeline.kmodel.read``."""
     named = [(step_name(index, step), step) for index, step in enumerate(kmodel.steps)]
     convolutions = [(name, step) for name, step in named if isinstance(step, KpuConv)]
@@ -28,8 +31,21 @@ def facts_of(kmodel: Kmodel, latency_ms: float | None = None) -> KmodelFacts:
         output=kmodel.outputs[0].dtype.numpy_name if kmodel.outputs else "",
         header_bytes=kmodel.sizes.header,
         largest_body_bytes=max((layer.size for layer in layers), default=0),
-        latency_ms=latency_ms,
+        latency_ms=_latency_ms([step for _, step in convolutions]),
     )
+
+
+def _latency_ms(convolutions: Sequence[KpuConv]) -> float | None:
+    """Return the predicted time of the KPU's part; the CPU's is not known (see ``kpu.latency.CPU_OPERATORS``)."""
+    if not convolutions:
+        return None
+    return round(network_latency(latency(_work(conv)) for conv in convolutions).milliseconds(), 3)
+
+
+def _work(conv: KpuConv) -> ConvWork:
+    r = conv.registers
+    shrink = max(1, r.in_height // max(1, r.out_height))
+    return ConvWork(r.in_channels, r.out_channels, r.in_height, r.in_width, r.kernel, r.depthwise, shrink)
 
 
 def _bytes(conv: KpuConv) -> int:

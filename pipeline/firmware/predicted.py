@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
 
 from pipeline.firmware.gate import judge
-from pipeline.firmware.profile import Profile
+from pipeline.firmware.profile import Profile, load_profile, profiles
 from pipeline.firmware.verdict import Check, KmodelFacts, LayerFacts, Verdict
+from pipeline.kpu.check import Checked, check_network
 from pipeline.kpu.kmodel_size import REGISTER_BYTES, header_bytes, largest_body_bytes, not_carried
-from pipeline.kpu.prediction import Prediction
+from pipeline.kpu.prediction import Prediction, predict
 from pipeline.recipe import Gate, Target
 
 _ANY_ACCURACY = Gate(max_drop=1.0)
+_NNCASE_VERSION = 5
+"""Of the kmodel that nncase 1.9 writes."""
 
 
 def predicted_facts(prediction: Prediction) -> KmodelFacts:
@@ -47,6 +54,78 @@ def judge_predicted(
     """
     verdict = judge(predicted_facts(prediction), profile, target, _ANY_ACCURACY, others=others)
     return Verdict(verdict.firmware, verdict.facts, (_compiles(prediction), *verdict.checks, _held(prediction)))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A network checked, and which firmware could hold it.
+
+    Attributes:
+        checked: with the kmodel version of the only firmware asked for; else v5.
+        predictions: by kmodel version.
+        verdicts: by firmware; empty where none was asked for.
+        asked: what was asked for: a firmware's name, "all" or "".
+    """
+
+    checked: Checked
+    predictions: Mapping[int, Prediction]
+    verdicts: Mapping[str, Verdict]
+    asked: str
+
+    @property
+    def fits(self) -> bool:
+        """Whether it compiles, and the firmware asked for (or any of all) could hold it."""
+        compiles = self.checked.prediction.compiles
+        return compiles and (not self.verdicts or any(verdict.accepted for verdict in self.verdicts.values()))
+
+    @property
+    def clean(self) -> bool:
+        """Whether it fits, its numbers are right, and nothing but a classifier's head runs on the CPU."""
+        return self.fits and not any(finding.severity in _VIOLATIONS for finding in self.checked.findings)
+
+
+_VIOLATIONS = frozenset({"wrong-numbers", "does-not-compile", "cpu"})
+
+
+def chosen_profiles(firmware: str | None, root: Path) -> list[Profile]:
+    """Return the profiles of a firmware, of "all", or none.
+
+    Raises:
+        FirmwareError: no such profile, or one that does not parse.
+    """
+    if firmware is None:
+        return []
+    return profiles(root) if firmware == "all" else [load_profile(firmware, root)]
+
+
+def check_for(
+    model: onnx.ModelProto, chosen: Sequence[Profile], target: Target, root: Path, *, raw: bool = False
+) -> Answer:
+    """Check a network, and judge it for every profile chosen, each in the newest kmodel version that it loads.
+
+    Args:
+        model: ONNX with one image input of fixed size.
+        chosen: profiles to judge it for.
+        target: what else runs on the board; its firmware is not looked at.
+        root: the project's folder, whose other profiles remedies may name.
+        raw: judge what nncase alone would do with the network.
+
+    Raises:
+        NetworkError: the network has not one image input of fixed size, or reads what nothing gives.
+        FirmwareError: the target asks for the measured sum alone, but a firmware was not measured.
+    """
+    version = max(chosen[0].versions) if len(chosen) == 1 else _NNCASE_VERSION
+    checked = check_network(model, version, raw=raw)
+    predictions = {version: checked.prediction}
+    others = profiles(root) if chosen else []
+    verdicts = {}
+    for profile in chosen:
+        newest = max(profile.versions)
+        if newest not in predictions:
+            predictions[newest] = predict(model, newest, prepared=not raw)
+        verdicts[profile.name] = judge_predicted(predictions[newest], profile, target, others)
+    asked = "all" if len(chosen) > 1 else chosen[0].name if chosen else ""
+    return Answer(checked, predictions, verdicts, asked)
 
 
 def _compiles(prediction: Prediction) -> Check:
