@@ -411,7 +411,8 @@ def gate(
     verdicts = {str(file): judge(each, profile, target, Gate(max_drop=1.0), others=known)
                 for file, each in zip(files, facts, strict=True)}  # fmt: skip
     together = judge_together(facts, profile, target) if len(files) > 1 else None
-    accepted = all(verdict.accepted for verdict in verdicts.values()) and (together is None or together.ok)
+    one_at_a_time = all(verdict.accepted for verdict in verdicts.values())
+    accepted = one_at_a_time and (together is None or together.ok)
     if as_json:
         judged = {name: verdict.to_json() for name, verdict in verdicts.items()}
         _print_json({"accepted": accepted, "files": judged, "one_at_a_time": one_at_a_time,
