@@ -53,6 +53,8 @@ def into_normal_form(model: onnx.ModelProto, *, where: str = "", weights: bool =
     model = _onnx_alone(model, where)
     write_kernel_shapes(model.graph, where)
     _drop_weights_from_inputs(model.graph)
+    _drop_unread_outputs(model.graph)
+    _pass_through(model.graph, {})  # before the converter, which is slow on them
     model = at_least_opset_13(model, where)
     constants_as_weights(model.graph)
     _input_as_nchw(model.graph)
@@ -62,7 +64,7 @@ def into_normal_form(model: onnx.ModelProto, *, where: str = "", weights: bool =
     model = down_to_opset_13(model, where)
     _last_axis_softmax(model.graph)
     _drop_unread_outputs(model.graph)
-    _pass_through(model.graph)
+    _pass_through(model.graph, _kinds(model.graph))
     name_nodes(model.graph)
     model = infer(model, where)
     write_explicit_pads(model.graph, where)
@@ -88,6 +90,7 @@ def as_given(model: onnx.ModelProto, *, where: str = "", weights: bool = True) -
             contradict each other.
     """
     model = _onnx_alone(model, where)
+    write_kernel_shapes(model.graph, where)
     _drop_weights_from_inputs(model.graph)
     constants_as_weights(model.graph)
     _set_batch(model, 1, _check_input(model.graph, where))
@@ -209,7 +212,13 @@ def _drop_unread_outputs(graph: onnx.GraphProto) -> None:
             del node.input[-1]
 
 
-def _pass_through(graph: onnx.GraphProto) -> None:
+def _kinds(graph: onnx.GraphProto) -> dict[str, int]:
+    """Return the type of every value that inference has told."""
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
+    return kinds | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def _pass_through(graph: onnx.GraphProto, kinds: dict[str, int]) -> None:
     """Take out Identity, Dropout and casts of float32 to float32, but for those that make an output."""
     outputs = {value.name for value in graph.output}
     asked = {node.input[2] for node in graph.node if node.op_type == "Dropout" and len(node.input) > 2}
@@ -220,7 +229,8 @@ def _pass_through(graph: onnx.GraphProto) -> None:
         for reader in nodes_within([node]):
             reader.input[:] = [source.get(name, name) for name in reader.input]
         to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), None)
-        nothing = passes_through(node, constants) or (node.op_type == "Cast" and to == TensorProto.FLOAT)
+        same = node.op_type == "Cast" and to == kinds.get(node.input[0]) == TensorProto.FLOAT
+        nothing = passes_through(node, constants) or same
         if nothing and node.output[0] not in outputs:
             source[node.output[0]] = node.input[0]
         else:

@@ -36,8 +36,10 @@ def screen(model: onnx.ModelProto, where: str) -> None:
     Raises:
         NetworkError: names the file, the layer and what is wrong with it.
     """
+    _check_names(model.graph, where)
     count = 0
     for node in all_nodes(model):
+        _check_texts(node, where)
         _check_windows(node, where)
         count += 1
     if count > _MOST_NODES:
@@ -117,6 +119,32 @@ def nodes_within(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 def _layer(node: onnx.NodeProto) -> str:
     return node.name or (node.output[0] if node.output else "") or node.op_type
+
+
+def _check_names(graph: onnx.GraphProto, where: str) -> None:
+    """Refuse names that are no text, which protobuf gives as bytes."""
+    values = (*graph.input, *graph.output, *graph.value_info)
+    names = [value.name for value in (*values, *graph.initializer)]
+    names += [dim.dim_param for value in values for dim in value.type.tensor_type.shape.dim]
+    if any(isinstance(name, bytes) for name in names):
+        raise NetworkError("holds a name that is no text: damaged", where=where, remedy=EXPORT)
+
+
+def _check_texts(node: onnx.NodeProto, where: str) -> None:
+    """Refuse bytes that are no text: whoever reads names and settings decodes them."""
+    names = (node.op_type, node.domain, node.name, *node.input, *node.output)
+    if any(isinstance(name, bytes) for name in (*names, *(attribute.name for attribute in node.attribute))):
+        raise NetworkError("holds a name that is no text: damaged", where=where, remedy=EXPORT)
+    for attribute in node.attribute:
+        try:
+            for text in (attribute.s, *attribute.strings):
+                text.decode()
+        except UnicodeDecodeError as error:
+            raise NetworkError(
+                f"{attribute.name!r} of {node.op_type} is no text: damaged",
+                where=f"{where}: {_layer(node)}",
+                remedy=EXPORT,
+            ) from error
 
 
 def _check_windows(node: onnx.NodeProto, where: str) -> None:
