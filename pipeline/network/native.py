@@ -1,12 +1,16 @@
 """ONNX's own C++ (checker, shape inference, converter, inliner), its errors made ours: file, layer, one line, remedy.
 
-It ends the process on some damaged files: ``screen`` refuses those before any of this is called.
+It ends the process on some damaged files: ``screen`` refuses those before any of this is called. On others it takes all
+memory (a shape of 2⁴⁰ dimensions), which a limit for the time of the call turns into an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import onnx
@@ -18,6 +22,10 @@ from pipeline.network.screen import EXPORT, screen_numbers
 
 _Result = TypeVar("_Result")
 
+_LEAST_MEMORY = 256 << 20
+"""Bytes that a call may take beyond what the process has; for a large network this many times its own:"""
+_TIMES_THE_MODEL = 16
+
 _INFERENCE = re.compile(r"\(op_type:(?P<op>[^,)]*)(?:, node name: (?P<layer>[^)]*))?\): (?P<reason>.*)")
 _CHECKER = re.compile(r"Bad node spec for node\. Name: (?P<layer>.*) OpType:")
 
@@ -28,7 +36,7 @@ def check(model: onnx.ModelProto, where: str) -> None:
     Raises:
         NetworkError: it is not valid.
     """
-    _call(lambda: onnx.checker.check_model(model), "is not valid ONNX", where, EXPORT)
+    _call(model, lambda: onnx.checker.check_model(model), "is not valid ONNX", where, EXPORT)
 
 
 def infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
@@ -39,6 +47,7 @@ def infer(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """
     screen_numbers(model.graph, where)
     return _call(
+        model,
         lambda: onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True),
         "its shapes contradict each other",
         where,
@@ -52,7 +61,7 @@ def infer_open(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     Raises:
         NetworkError: shape inference fails.
     """
-    return _call(lambda: onnx.shape_inference.infer_shapes(model), "its shapes cannot be told", where, EXPORT)
+    return _call(model, lambda: onnx.shape_inference.infer_shapes(model), "its shapes cannot be told", where, EXPORT)
 
 
 def convert(model: onnx.ModelProto, version: int, target: int, where: str) -> onnx.ModelProto:
@@ -63,6 +72,7 @@ def convert(model: onnx.ModelProto, version: int, target: int, where: str) -> on
     """
     screen_numbers(model.graph, where)
     return _call(
+        model,
         lambda: version_converter.convert_version(model, target),
         f"opset {version} cannot be converted to {target}",
         where,
@@ -77,6 +87,7 @@ def inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         NetworkError: a function does not fit its call.
     """
     return _call(
+        model,
         lambda: onnx.inliner.inline_local_functions(model),
         "its local functions cannot be written out",
         where,
@@ -84,10 +95,13 @@ def inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     )
 
 
-def _call(function: Callable[[], _Result], what: str, where: str, remedy: str) -> _Result:
+def _call(model: onnx.ModelProto, function: Callable[[], _Result], what: str, where: str, remedy: str) -> _Result:
     try:
-        return function()
-    except Exception as error:  # whatever C++ throws: ONNX's three kinds, bad_alloc, bytes that are no text
+        with _limited_memory(max(_LEAST_MEMORY, _TIMES_THE_MODEL * model.ByteSize())):
+            return function()
+    except MemoryError as error:
+        raise NetworkError(f"{what} (it would take all memory)", where=where, remedy=remedy) from error
+    except Exception as error:  # whatever C++ throws: ONNX's three kinds, length_error, bytes that are no text
         layer, reason = _layer_and_reason(str(error) or type(error).__name__)
         raise NetworkError(
             f"{what} ({reason})", where=f"{where}: {layer}" if layer else where, remedy=remedy
@@ -101,4 +115,19 @@ def _layer_and_reason(message: str) -> tuple[str, str]:
         if found := _INFERENCE.search(line):
             return found["layer"] or "", f"{found['op']}: {found['reason']}"
     found = next((match for line in lines if (match := _CHECKER.search(line))), None)
-    return found["layer"] if found else "", lines[0]
+    return found["layer"] if found else "", lines[0] if lines else "no reason given"
+
+
+@contextmanager
+def _limited_memory(allowed: int) -> Iterator[None]:
+    """Let the process take ``allowed`` more bytes of address space; a lower limit that is already set stays."""
+    before, hard = resource.getrlimit(resource.RLIMIT_AS)
+    held = Path("/proc/self/statm")
+    if held.is_file():  # Linux
+        limit = int(held.read_text().split()[0]) * resource.getpagesize() + allowed
+        if all(given == resource.RLIM_INFINITY or limit < given for given in (before, hard)):
+            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, hard))

@@ -24,6 +24,9 @@ from pipeline.network.screen import nodes_within, write_kernel_shapes
 
 _NHWC_TO_NCHW = [0, 3, 1, 2]
 
+_LARGEST_IMAGE = 1 << 28
+"""Numbers in one image."""
+
 _LARGEST_VALUE = 1 << 40
 """Numbers in one feature map; damaged files ask for more."""
 
@@ -175,6 +178,13 @@ def _check_input(graph: onnx.GraphProto, where: str) -> int | None:
             f"input {image.name!r} has shape {shown} instead of N × channels × height × width, all but N fixed",
             where=where,
             remedy="export the model with a fixed image size (only the batch may be dynamic)",
+        )
+    if math.prod(dim.dim_value for dim in dims[1:]) > _LARGEST_IMAGE:
+        sizes = " × ".join(str(dim.dim_value) for dim in dims[1:])
+        raise NetworkError(
+            f"input {image.name!r} has {sizes} numbers, more than any image",
+            where=where,
+            remedy="export the model with the size of your images",
         )
     return dims[0].dim_value or None
 
