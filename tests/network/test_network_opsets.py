@@ -195,6 +195,15 @@ CASES: dict[str, tuple[range | tuple[int, ...], list[onnx.NodeProto], dict[str, 
         [make("ArgMax", ["x"], ["a"], axis=1, keepdims=1), make("Cast", ["a"], ["y"], to=TensorProto.FLOAT)],
         {},
     ),
+    "a cast of integers": (
+        range(7, 19),
+        [
+            make("ArgMax", ["x"], ["a"], axis=1, keepdims=1),
+            make("Cast", ["a"], ["b"], to=TensorProto.FLOAT),
+            make("Mul", ["x", "b"], ["y"]),
+        ],
+        {},
+    ),
     "depth to space": (range(7, 19), [make("DepthToSpace", ["x"], ["y"], blocksize=2)], {}),
     "instance norm": (
         range(7, 19),
