@@ -287,11 +287,22 @@ def name_nodes(graph: onnx.GraphProto) -> None:
 
 
 def _check_sizes(graph: onnx.GraphProto, where: str) -> None:
-    """Refuse feature maps that no memory holds."""
+    """Refuse feature maps that no memory holds, and those of no pixels."""
     shapes = value_shapes(graph)
+    empty = {
+        value.name
+        for value in (*graph.value_info, *graph.output)
+        if any(dim.HasField("dim_value") and dim.dim_value < 1 for dim in value.type.tensor_type.shape.dim)
+    }
     for node in graph.node:
         for name in node.output:
             shape = shapes.get(name) or ()
+            if name in empty:
+                raise NetworkError(
+                    f"{node.op_type} makes a tensor of no numbers",
+                    where=f"{where}: {node.name}",
+                    remedy="give larger images, or fewer strides, pools and slices before this layer",
+                )
             if math.prod(size or 1 for size in shape) > _LARGEST_VALUE:
                 raise NetworkError(
                     f"{node.op_type} makes {' × '.join(str(size or '?') for size in shape)} numbers",
@@ -311,7 +322,7 @@ def _open_batch(graph: onnx.GraphProto) -> None:
         if not before or not after or before[0] != 1 or after[0] != 1 or None in after or None in before:
             continue
         if node.op_type == "Reshape" and node.input[1] in weights:
-            given = numpy_helper.to_array(weights[node.input[1]])
+            given = numpy_helper.to_array(weights[node.input[1]]).reshape(-1)
             if given.size and given[0] == 0 and (given[1:] > 0).all():
                 continue
             target = np.asarray([0, *after[1:]], np.int64)

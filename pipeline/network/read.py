@@ -26,7 +26,7 @@ def load_onnx(path: Path, *, weights: bool = True, stored: bool = False, normal:
             every large weight of floats or bytes is an initializer with type and dims but no data (see
             ``placeholders``), also where the file computes it.
         stored: with ``weights`` false: whether those weights that the file holds, not computes, keep their values.
-        normal: whether in normal form; else as a compiler is given it (see ``normal.as_given``): its own opset, batch 1.
+        normal: whether in normal form; else as a compiler is given it (see ``normal.as_given``): own opset, batch 1.
 
     Raises:
         NetworkError: the file is missing, empty, torn or no ONNX; data outside its folder; NaN or infinite weights;

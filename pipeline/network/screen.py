@@ -21,11 +21,20 @@ _SAME_SHAPE = ("Identity", "Cast", "DequantizeLinear", "QuantizeLinear", "Dynami
 _NUMBERS = {
     **{"CumSum": (1,), "DFT": (1, 2), "OneHot": (1,), "Range": (0, 1, 2), "STFT": (1, 3), "TopK": (1,), "Trilu": (1,)},
     **{"BlackmanWindow": (0,), "HammingWindow": (0,), "HannWindow": (0,), "MelWeightMatrix": (0, 1, 2, 3, 4)},
-    **{"SequenceAt": (1,), "SplitToSequence": (1,), "Upsample": (1,)},
+    "Upsample": (1,),
 }
 """Inputs that hold one number (an Upsample's, one an axis), by operator."""
 
 _LARGEST_LENGTH = 1 << 20
+_NOT_OF_IMAGES = frozenset(
+    {
+        *("ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert"),
+        *("SequenceLength", "SequenceMap", "SplitToSequence", "Optional", "OptionalGetElement", "OptionalHasElement"),
+        *("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"),
+    }
+)
+"""Operators on lists and texts. A SplitToSequence into parts of 0 ends the process."""
+
 _MOST_NODES = 10_000
 """ONNX's converter takes time with the square of their number. DenseNet-121 has 1,746."""
 
@@ -38,9 +47,11 @@ def screen(model: onnx.ModelProto, where: str) -> None:
     """
     _check_names(model.graph, where)
     count = 0
+    if any(attribute.ref_attr_name for node in nodes_within(model.graph.node) for attribute in node.attribute):
+        raise NetworkError("has settings of a function outside of one", where=where, remedy=EXPORT)
     for node in all_nodes(model):
         _check_texts(node, where)
-        _check_windows(node, where)
+        _check_operator(node, where)
         count += 1
     if count > _MOST_NODES:
         raise NetworkError(f"holds {count} operators, more than {_MOST_NODES}", where=where, remedy=EXPORT)
@@ -75,12 +86,12 @@ def write_kernel_shapes(graph: onnx.GraphProto, where: str) -> None:
         NetworkError: the size cannot be told, as something computes the weights.
     """
     dims = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    shapes = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT64}
     for node in nodes_within(graph.node):
         if node.op_type == "Constant":
             dims.update((node.output[0], list(entry.t.dims)) for entry in node.attribute if entry.name == "value")
-        elif node.op_type == "ConstantOfShape" and node.input[0] in weights:
-            dims[node.output[0]] = [int(size) for size in numpy_helper.to_array(weights[node.input[0]]).reshape(-1)]
+        elif node.op_type == "ConstantOfShape" and node.input[0] in shapes:
+            dims[node.output[0]] = [int(size) for size in numpy_helper.to_array(shapes[node.input[0]]).reshape(-1)]
         elif node.op_type in _SAME_SHAPE and node.input and node.input[0] in dims:
             dims[node.output[0]] = dims[node.input[0]]
         elif node.op_type in _CONVOLUTIONS and all(entry.name != "kernel_shape" for entry in node.attribute):
@@ -98,7 +109,7 @@ def write_kernel_shapes(graph: onnx.GraphProto, where: str) -> None:
                     remedy=EXPORT,
                 )
             node.attribute.append(helper.make_attribute("kernel_shape", dims[weight][2:]))
-            _check_windows(node, where)
+            _check_operator(node, where)
 
 
 def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
@@ -147,8 +158,14 @@ def _check_texts(node: onnx.NodeProto, where: str) -> None:
             ) from error
 
 
-def _check_windows(node: onnx.NodeProto, where: str) -> None:
-    """Refuse windows and groups of size 0: ONNX's shape inference divides by them."""
+def _check_operator(node: onnx.NodeProto, where: str) -> None:
+    """Refuse windows and groups of size 0, by which ONNX's shape inference divides, and what is no image operator."""
+    if node.op_type in _NOT_OF_IMAGES:
+        raise NetworkError(
+            f"{node.op_type} is no operator on images",
+            where=f"{where}: {_layer(node)}",
+            remedy="export the part of the model that works on images",
+        )
     for attribute in node.attribute:
         if attribute.name in ("strides", "dilations", "kernel_shape"):
             values = list(attribute.ints)

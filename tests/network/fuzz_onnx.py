@@ -76,9 +76,9 @@ def fuzz(
             done += 1
         if child.returncode:
             ended = signal.Signals(-child.returncode).name if child.returncode < 0 else f"exit {child.returncode}"
-            last = child.stderr.strip().splitlines()[-1:] or [""]
+            last = " | ".join(line.strip() for line in child.stderr.strip().splitlines()[-5:])
             results["crashed"] += 1
-            unexpected.append(f"{done}: the process ended by {ended} {last[0]}")
+            unexpected.append(f"{done}: the process ended by {ended} {last}")
             done += 1
     return {
         "results": dict(results),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import onnx
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import EncodeError, Message
+from google.protobuf.message import Error, Message
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
 NUMBERS = (
@@ -39,12 +39,12 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     """Return a damaged copy of the ONNX file ``data``."""
     if rng.random() < 0.15:
         return _bytes(data, rng)
-    model = onnx.load_model_from_string(data)
     try:
+        model = onnx.load_model_from_string(data)
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
             rng.choices(list(STRUCTURAL), list(STRUCTURAL.values()))[0](model, rng)
         out: bytes = model.SerializeToString()
-    except (EncodeError, ValueError, TypeError, SystemError):  # damage that the format itself cannot hold
+    except (Error, ValueError, TypeError, SystemError):  # damage that the format itself cannot hold
         return _bytes(data, rng)
     return _bytes(out, rng) if rng.random() < 0.05 else out
 

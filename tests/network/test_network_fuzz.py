@@ -67,6 +67,13 @@ CRASHES = {
     "an image of a trillion pixels": model(
         [helper.make_node("Relu", ["x"], ["y"], name="odd")], {}, image=("N", 3, 1 << 20, 1 << 20)
     ),
+    "parts of size 0": model(
+        [
+            helper.make_node("SplitToSequence", ["x", "size"], ["s"], name="odd"),
+            helper.make_node("SequenceAt", ["s", "size"], ["y"]),
+        ],
+        {"size": np.int64(0)},
+    ),
     "a function that calls itself": model(
         [helper.make_node("Again", ["x"], ["y"], domain="local")],
         {},
