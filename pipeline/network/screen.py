@@ -35,7 +35,7 @@ _NOT_OF_IMAGES = frozenset(
 )
 """Operators on lists and texts. A SplitToSequence into parts of 0 ends the process."""
 
-_MOST_NODES = 10_000
+_MOST_NODES = 2_500
 """ONNX's converter takes time with the square of their number. DenseNet-121 has 1,746."""
 
 

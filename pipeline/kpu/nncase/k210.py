@@ -60,7 +60,9 @@ def fake_kpu_conv2d(graph: Graph, node: Node) -> bool:
         return False
     depthwise = source.shape[1] == node.output.shape[1] == node["groups"]
     wide = pad(graph, source, [(0, 0), (0, 0), *before], node.layers)
-    made = fake_conv(graph, [wide, weights, bias], node.layers, kernel=kernel, depthwise=depthwise, pool="none", act=node["act"])
+    made = fake_conv(
+        graph, [wide, weights, bias], node.layers, kernel=kernel, depthwise=depthwise, pool="none", act=node["act"]
+    )
     cropped = pad(graph, made, [(0, 0), (0, 0), *((min(0, a), min(0, b)) for a, b in sides)], node.layers)
     strides = (1, 1, *node["strides"])
     part = strides != (1, 1, 1, 1)

@@ -112,9 +112,7 @@ def fold_slice_slice(graph: Graph, node: Node) -> bool:
     if any(a and _cuts(after, axis) for axis, a in enumerate(first)):
         return False
     chosen = [node if cuts else after for cuts in first]
-    begin, end, strides = (
-        [each[key][axis] for axis, each in enumerate(chosen)] for key in ("begin", "end", "strides")
-    )
+    begin, end, strides = ([each[key][axis] for axis, each in enumerate(chosen)] for key in ("begin", "end", "strides"))
     part = node["part"] or after["part"]
     redirect(after.output, slice_(graph, node.inputs[0], begin, end, strides, layers_of(node, after), part=part))
     return True
@@ -321,9 +319,7 @@ def quantize_slice_motion(graph: Graph, node: Node) -> bool:
     if before is None or not only(before.output):
         return False
     codes = quantize(graph, before.inputs[0], node["range"], node.layers)
-    moved = slice_(
-        graph, codes, before["begin"], before["end"], before["strides"], before.layers, part=before["part"]
-    )
+    moved = slice_(graph, codes, before["begin"], before["end"], before["strides"], before.layers, part=before["part"])
     redirect(node.output, moved)
     return True
 

@@ -88,9 +88,7 @@ def concat(graph: Graph, sources: Sequence[Value], axis: int, layers: Iterable[s
     return graph.add("concat", sources, shape, sources[0].dtype, layers, axis=axis)
 
 
-def reduce(
-    graph: Graph, kind: str, source: Value, axes: Sequence[int], keep: bool, layers: Iterable[str]
-) -> Value:
+def reduce(graph: Graph, kind: str, source: Value, axes: Sequence[int], keep: bool, layers: Iterable[str]) -> Value:
     """Reduce over whole axes."""
     shape = tuple(1 if i in axes else n for i, n in enumerate(source.shape) if keep or i not in axes)
     return graph.add("reduce", [source], shape, source.dtype, layers, kind=kind, axes=tuple(axes), keep=keep)

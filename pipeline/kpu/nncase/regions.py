@@ -109,23 +109,38 @@ def kpu_regions(graph: Graph) -> list[Region]:
 
 def _merge_children(regions: _Regions) -> bool:
     """Merge regions that read nothing but one other's results into that one."""
-    wanted: dict[int, list[Region]] = {}
-    for region in regions.all:
-        if not (region.kpu or region.idle):
-            continue
-        sources = regions.sources(region)
-        from_ = {id(found): found for found in (regions.of.get(id(v.node)) for v in sources) if found is not None}
-        if len(from_) != 1 or any(regions.of.get(id(v.node)) is None for v in sources):
-            continue
-        parent = next(iter(from_.values()))
-        if (parent.kpu or region.kpu) and (parent.kpu == region.kpu or region.idle):
-            wanted.setdefault(id(parent), []).append(region)
-    for region in regions.all:
-        for child in wanted.get(id(region), ()):
+    parents = {id(region): _only_parent(regions, region) for region in regions.all}
+    changed = False
+    while True:
+        having = {id(parent) for parent in parents.values() if parent is not None}
+        region = next((region for region in regions.all if id(region) in having), None)
+        if region is None:
+            return changed
+        changed = True
+        around = [region]
+        for child in [other for other in regions.all if parents[id(other)] is region]:
+            around += [reader for reader in regions.readers(child) if reader is not None]
             regions.merge(region, child)
-        if id(region) in wanted:
-            return True
-    return False
+            del parents[id(child)]
+        # Only what was merged, and who reads it, can have another parent than before.
+        for other in around:
+            if id(other) in parents:
+                parents[id(other)] = _only_parent(regions, other)
+
+
+def _only_parent(regions: _Regions, region: Region) -> Region | None:
+    """Return the one region whose results ``region`` reads, where they may merge."""
+    if not (region.kpu or region.idle):
+        return None
+    parent: Region | None = None
+    for value in regions.sources(region):
+        before = regions.of.get(id(value.node))
+        if before is None or (parent is not None and before is not parent):
+            return None
+        parent = before
+    if parent is not None and (parent.kpu or region.kpu) and (parent.kpu == region.kpu or region.idle):
+        return parent
+    return None
 
 
 def _merge_parents(regions: _Regions) -> bool:
