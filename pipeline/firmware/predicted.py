@@ -12,7 +12,7 @@ from pipeline.firmware.gate import judge
 from pipeline.firmware.profile import Profile, load_profile, profiles
 from pipeline.firmware.verdict import Check, KmodelFacts, LayerFacts, Verdict
 from pipeline.kpu.check import Checked, check_network
-from pipeline.kpu.kmodel_size import REGISTER_BYTES, header_bytes, largest_body_bytes, not_carried
+from pipeline.kpu.memory.kmodel_size import REGISTER_BYTES, header_bytes, largest_body_bytes, not_carried
 from pipeline.kpu.prediction import Prediction, predict
 from pipeline.recipe import Gate, Target
 

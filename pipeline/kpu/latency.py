@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kpu import measurements
-from pipeline.kpu.feature_map import layout, map_bytes
-from pipeline.kpu.kmodel_size import ACTIVATION_BYTES, BATCH_NORM_BYTES
 from pipeline.kpu.limits import KPU_MEMORY_BYTES, weight_loads
 from pipeline.kpu.measurements import Measurement
+from pipeline.kpu.memory.feature_map import layout, map_bytes
+from pipeline.kpu.memory.kmodel_size import ACTIVATION_BYTES, BATCH_NORM_BYTES
 
 KPU_CLOCK_HZ = 400_000_000
 """MaixPy's default (https://wiki.sipeed.com/soft/maixpy/en/api_reference/Maix/freq.html: pll1 400, kpu_div 1) and what

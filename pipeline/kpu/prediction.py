@@ -6,15 +6,17 @@ the file holds come from one model of the compiler.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
 
 from pipeline.errors import KmodelError
 from pipeline.kpu import limits
-from pipeline.kpu.feature_map import map_bytes
-from pipeline.kpu.kmodel_size import kmodel_bytes, parameter_bytes
 from pipeline.kpu.latency import ConvWork, Latency, latency, network_latency
+from pipeline.kpu.memory.feature_map import map_bytes
+from pipeline.kpu.memory.kmodel_size import Part, Purpose, kmodel_bytes, kmodel_parts
 from pipeline.kpu.nncase.lower import lower
 from pipeline.kpu.nncase.program import KpuConv, Program, Refusal
 
@@ -32,7 +34,7 @@ class LayerPrediction:
         name: of its ONNX node.
         op: its ONNX operator.
         unit: "kpu", "cpu", or "none" for what does no work of its own (a reshape).
-        weight_bytes: of its parameters in the file.
+        file_bytes: of the kmodel, by purpose (weights, batch_norm, activation, constants, code, padding).
         kpu_bytes: of its input and output maps in the KPU's memory, both live at once; 0 off the KPU.
         weight_loads: portions in which the KPU loads its weights; 0 off the KPU.
         cycles: of the KPU; None off it.
@@ -42,11 +44,16 @@ class LayerPrediction:
     name: str
     op: str
     unit: str
-    weight_bytes: int
+    file_bytes: Mapping[Purpose, int]
     kpu_bytes: int
     weight_loads: int
     cycles: int | None
     cpu_ops: tuple[str, ...]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of its parameters in the file: weights, batch-norm, activation and the CPU's constants."""
+        return sum(self.file_bytes.get(purpose, 0) for purpose in ("weights", "batch_norm", "activation", "constants"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Prediction:
 
     Attributes:
         version: of the kmodel.
-        kmodel_bytes: size of the file.
+        parts: the bytes of the file, by layer and purpose.
         heap_bytes: main memory beside the file: v5's data; v3's and v4's main_mem, which also holds the outputs.
         kpu_bytes: peak of feature maps in the KPU's memory; over 2 MiB it does not compile.
         latency: of the KPU's part; None without one.
@@ -64,12 +71,17 @@ class Prediction:
     """
 
     version: int
-    kmodel_bytes: int
+    parts: tuple[Part, ...]
     heap_bytes: int
     kpu_bytes: int
     latency: Latency | None
     layers: tuple[LayerPrediction, ...]
     program: Program
+
+    @property
+    def kmodel_bytes(self) -> int:
+        """Size of the file."""
+        return sum(part.size for part in self.parts)
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -109,13 +121,14 @@ def predict(
         model, prepared=prepared, float_output=float_output, float_head=version < 5, parts_share=parts_share
     )
     convs = program.convs
+    parts = kmodel_parts(program, version)
     return Prediction(
         version,
-        kmodel_bytes(program, version),
+        parts,
         _heap(program, version),
         program.kpu_bytes,
         network_latency([latency(conv_work(conv)) for conv in convs]) if convs else None,
-        _layers(model, program),
+        _layers(model, program, parts),
         program,
     )
 
@@ -149,19 +162,19 @@ def _heap(program: Program, version: int) -> int:
     return heap + (_align8(program.input.size) if read_by_cpu else 0)
 
 
-def _layers(model: onnx.ModelProto, program: Program) -> tuple[LayerPrediction, ...]:
+def _layers(model: onnx.ModelProto, program: Program, parts: tuple[Part, ...]) -> tuple[LayerPrediction, ...]:
     convs: dict[str, list[KpuConv]] = {}
     joined: set[str] = set()
     for conv in program.convs:
         convs.setdefault(conv.layers[0], []).append(conv)
         joined.update(conv.layers)
     ops: dict[str, list[str]] = {}
-    constants: dict[str, int] = {}
+    held: dict[str, Counter[Purpose]] = {}
+    for part in parts:
+        held.setdefault(part.layer, Counter())[part.purpose] += part.size
     for op in program.cpu_ops:
         for layer in op.layers:
             ops.setdefault(layer, []).append(op.kind)
-        if op.layers:
-            constants[op.layers[0]] = constants.get(op.layers[0], 0) + sum(op.constants)
     layers = []
     for node in model.graph.node:
         if node.op_type == "Constant":
@@ -175,7 +188,7 @@ def _layers(model: onnx.ModelProto, program: Program) -> tuple[LayerPrediction, 
                 name=name,
                 op=node.op_type,
                 unit=unit,
-                weight_bytes=constants.get(name, 0) + sum(map(parameter_bytes, own)),
+                file_bytes=dict(held.get(name, {})),
                 kpu_bytes=max((map_bytes(*c.in_shape[1:]) + map_bytes(*c.out_shape[1:]) for c in own), default=0),
                 weight_loads=max(
                     (limits.weight_loads(c.in_channels, c.out_channels, c.kernel, c.depthwise) for c in own), default=0

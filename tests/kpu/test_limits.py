@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kpu.feature_map import layout, map_bytes, map_rows
 from pipeline.kpu.limits import MAX_CHANNELS, MAX_WEIGHT_LOADS, weight_loads, widest_output
+from pipeline.kpu.memory.feature_map import layout, map_bytes, map_rows
 
 CHANNELS = st.integers(1, MAX_CHANNELS)
 

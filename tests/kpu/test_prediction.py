@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from prediction_networks import ALL_KPU, WITH_CPU, Builder
 
 from pipeline.errors import KmodelError, NetworkError
-from pipeline.kpu.allocation import Buffer, peak, place
+from pipeline.kpu.memory.allocation import Buffer, peak, place
 from pipeline.kpu.prediction import predict, predict_kmodel_bytes
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import struct
 import subprocess
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import onnx
 import pytest
 from prediction_networks import ALL_KPU, WITH_CPU
 
+from pipeline.kmodel.read import read
 from pipeline.kpu.prediction import predict
 
 PYTHON = Path(__file__).parents[2] / ".venv-nncase" / "bin" / "python"
@@ -82,6 +85,10 @@ def test_bytes_and_heap_are_those_of_nncase(compiled: dict[tuple[str, str], byte
     predicted = predict(model, float_output=output == "float32", parts_share=share)
     assert predicted.kmodel_bytes == len(kmodel)
     assert predicted.heap_bytes == heap_of(kmodel)
+    by_purpose = Counter[str]()
+    for part in predicted.parts:
+        by_purpose[part.purpose] += part.size
+    assert by_purpose == Counter(asdict(read(kmodel).sizes))
 
 
 @pytest.mark.nncase

@@ -203,6 +203,5 @@ def merge_equal(graph: Graph) -> None:
 
 
 def _settings(node: Node) -> tuple[object, ...]:
-    return tuple((name, value) for name, value in node.settings.items() if name != "range") + (
-        id(node.settings.get("range")),
-    )
+    plain = ((name, value) for name, value in node.settings.items() if name != "range")
+    return (*plain, id(node.settings.get("range")))

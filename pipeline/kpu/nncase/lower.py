@@ -1,4 +1,4 @@
-"""From an ONNX network to the program that nncase 1.9 makes of it: import, passes, functions, buffers, in that order."""
+"""From an ONNX network to the program that nncase 1.9 makes of it: import, passes, functions, then buffers."""
 
 from __future__ import annotations
 

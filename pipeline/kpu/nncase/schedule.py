@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.kpu.allocation import Buffer, place
-from pipeline.kpu.feature_map import map_bytes
+from pipeline.kpu.memory.allocation import Buffer, place
+from pipeline.kpu.memory.feature_map import map_bytes
 from pipeline.kpu.nncase.buffers import SLICE
 from pipeline.kpu.nncase.graph import Graph, Node, Value
 
