@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
@@ -40,7 +43,7 @@ def _refuse_unknown(model: onnx.ModelProto, where: str) -> None:
     unknown: dict[str, list[str]] = {}
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type not in LIFT and node.op_type != "Constant" and not passes_through(node, constants):
+        if node.op_type not in (*LIFT, *_CONSTANTS) and not passes_through(node, constants):
             unknown.setdefault(node.op_type, []).append(node.name or node.output[0])
     if unknown:
         listed = "; ".join(
@@ -51,6 +54,10 @@ def _refuse_unknown(model: onnx.ModelProto, where: str) -> None:
             where=where,
             remedy=f"replace them in the model before the export; carried are {', '.join(sorted(LIFT))}",
         )
+
+
+_CONSTANTS = ("Constant", "ConstantOfShape")
+_MOST_VALUES = 2**28
 
 
 class _Lift:
@@ -87,8 +94,8 @@ class _Lift:
         return fuse(fx.GraphModule(self.modules, self.graph, class_name="Network")).eval()
 
     def _lift(self, node: onnx.NodeProto) -> None:
-        if node.op_type == "Constant":
-            self.constants[node.output[0]] = _constant(node)
+        if node.op_type in _CONSTANTS:
+            self.constants[node.output[0]] = _constant(node, self.constants)
             self.shapes[node.output[0]] = self.constants[node.output[0]].shape
             return
         if passes_through(node, self.constants):
@@ -130,9 +137,24 @@ class _Lift:
         return self.values[name]
 
 
-def _constant(node: onnx.NodeProto) -> NDArray[Any]:
+def _constant(node: onnx.NodeProto, constants: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     tensor = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+    if node.op_type == "ConstantOfShape":
+        return _filled(node, tensor, constants)
     if tensor is None:
         raise NetworkError("a Constant without a tensor", where=node.name, remedy="read the file with load_onnx")
     array: NDArray[Any] = numpy_helper.to_array(tensor)
     return array
+
+
+def _filled(
+    node: onnx.NodeProto, tensor: onnx.TensorProto | None, constants: Mapping[str, NDArray[Any]]
+) -> NDArray[Any]:
+    """Return the weights that a file gives as one number and a shape."""
+    if node.input[0] not in constants:
+        raise NetworkError("weights of a shape that the network computes", where=node.name)
+    shape = tuple(int(n) for n in constants[node.input[0]])
+    if math.prod(shape) > _MOST_VALUES:
+        raise NetworkError(f"weights of shape {list(shape)} are over 1 GiB", where=node.name)
+    value = numpy_helper.to_array(tensor).reshape(-1)[0] if tensor is not None else np.float32(0)
+    return np.full(shape, value)

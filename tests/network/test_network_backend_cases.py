@@ -35,7 +35,7 @@ REFUSED = re.compile(
     r"|runs backwards|bias must be constant|that are not counted|it is dilated"
     r"|is not below its maximum|than its kernel reaches"
     r"|neither one nor one a channel|a length of 0|even window"
-    r"|does not resize height and width alone"
+    r"|does not resize height and width alone|values at once instead of 2"
 )
 
 

@@ -222,8 +222,8 @@ def test_every_operator_and_module_is_in_a_round_trip():
         modules |= {type(layer) for layer in network.modules()}
         written |= {node.op_type for node in to_onnx(network, CONTRACT).graph.node}
     assert set(WRITE) <= modules
-    # Of these opset 13 has other forms; ONNX's own cases and test_network_read lift them.
-    assert set(LIFT) - written == {"HardSwish", "Mish", "Gelu"}
+    # Of these opset 13 has other forms, or we write another; ONNX's own cases and test_network_read lift them.
+    assert set(LIFT) - written == {"HardSwish", "Mish", "Gelu", "Sum"}
 
 
 def test_names_are_those_of_the_layers_and_weights_follow_them():
@@ -288,6 +288,27 @@ def test_uneven_pads_become_the_convolutions_own():
     assert [node.op_type for node in model.graph.node] == ["Conv"]
     lifted = to_torch(model)
     assert [type(layer) for _, layer in lifted.named_children()] == [nn.ZeroPad2d, nn.Conv2d]
+
+
+def test_a_sum_of_two_weights_of_one_number_and_a_pool_that_sees_all(run_onnx):
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["w"], value=helper.make_tensor("v", float32, [1], [0.5])),
+        helper.make_node("Conv", ["x", "w"], ["y"], "conv", kernel_shape=[1, 1]),
+        helper.make_node("Sum", ["x", "y"], ["z"], "sum"),
+        helper.make_node("AveragePool", ["z"], ["out"], "pool", kernel_shape=[13, 11], pads=[0, 0, 1, 1]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, float32, [1, *shape]) for name, shape in (("x", IMAGE), ("out", (4, 1, 1)))
+    ]
+    shape = helper.make_tensor("shape", onnx.TensorProto.INT64, [4], [4, 4, 1, 1])
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], [shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    lifted = to_torch(model)
+    assert [type(layer) for _, layer in lifted.named_children()] == [nn.Conv2d, own.Add, nn.AdaptiveAvgPool2d]
+    images = np.random.default_rng(0).normal(size=(1, *IMAGE)).astype(np.float32)
+    wanted = run_onnx(model, images)[0]
+    np.testing.assert_allclose(lifted(torch.from_numpy(images)).detach(), wanted, atol=1e-5)
 
 
 def test_a_layer_used_twice_and_several_outputs(run_onnx):

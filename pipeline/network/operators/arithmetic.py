@@ -1,4 +1,4 @@
-"""Add, Sub, Mul, Div and Concat ⇄ the modules of the same names."""
+"""Add (a Sum of two), Sub, Mul, Div and Concat ⇄ the modules of the same names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def lift_binary(operation: Operation) -> Lifted:
     return Lifted(_BINARY[operation.op](), data=(0, 1))
 
 
+def lift_sum(operation: Operation) -> Lifted:
+    """Return the ``Add`` that a Sum of two is."""
+    if len(operation.inputs) != 2:
+        raise operation.refuse(f"it adds {len(operation.inputs)} values at once instead of 2")
+    return Lifted(Add(), data=(0, 1))
+
+
 def lift_concat(operation: Operation) -> Lifted:
     """Return the ``Concat`` of all inputs."""
     axis = operation.axis(operation.attributes["axis"])
@@ -30,7 +37,7 @@ def _write_concat(concat: Concat, layer: Layer) -> Written:
     return write_node(layer, "Concat", axis=concat.dim)
 
 
-LIFT: dict[str, Lifter] = {**dict.fromkeys(_BINARY, lift_binary), "Concat": lift_concat}
+LIFT: dict[str, Lifter] = {**dict.fromkeys(_BINARY, lift_binary), "Sum": lift_sum, "Concat": lift_concat}
 WRITE: dict[type[nn.Module], Writer] = {
     **{kind: _plain(op) for op, kind in _BINARY.items()},
     Concat: _write_concat,

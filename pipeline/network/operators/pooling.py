@@ -38,9 +38,19 @@ def lift_average_pool(operation: Operation) -> Lifted:
     ceil_mode = bool(operation.attributes.get("ceil_mode", 0))
     if (top, left) == (bottom, right) and 2 * top <= kernel[0] and 2 * left <= kernel[1]:
         return Lifted(nn.AvgPool2d(kernel, stride, (top, left), ceil_mode, counted))
+    if not counted and _sees_all(operation.shape()[2:], kernel, (top, left, bottom, right)):
+        return Lifted(nn.AdaptiveAvgPool2d(1))
     if not counted or ceil_mode:
         raise operation.refuse(f"pads {[top, left, bottom, right]} that are not counted in the mean")
     return Lifted(nn.AvgPool2d(kernel, stride), before=nn.ZeroPad2d((left, right, top, bottom)))
+
+
+def _sees_all(image: tuple[int | None, ...], kernel: tuple[int, int], pads: tuple[int, ...]) -> bool:
+    """Whether the only window holds the whole image, so that pads outside it do not count."""
+    return all(
+        size is not None and before + size <= side and before + size + after == side
+        for size, side, before, after in zip(image, kernel, pads[:2], pads[2:], strict=True)
+    )
 
 
 def lift_global_pool(operation: Operation) -> nn.Module:
