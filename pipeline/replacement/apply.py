@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,13 +13,13 @@ from torch import Tensor, fx, nn
 from pipeline.errors import NetworkError
 from pipeline.network.contract import InputContract
 from pipeline.recipe import Replace
-from pipeline.replacement.regression import affordable, record, regress, value_name
+from pipeline.replacement.candidates import GIVEN_UP, Candidates
+from pipeline.replacement.judge import Judge, answers, by_labels
+from pipeline.replacement.regression import record
 from pipeline.replacement.report import Accuracy, Report, layers_of
 from pipeline.replacement.rewrite import Rewritten, rewrite
-from pipeline.replacement.rule import Built, Match, Rule, Site
 from pipeline.replacement.rules import all_rules
 from pipeline.replacement.rules.normalisation import Renormalise
-from pipeline.training.accuracy import accuracy, predict
 from pipeline.training.data.sets import DataSet
 from pipeline.training.loop import FitSettings, fit
 
@@ -29,6 +28,8 @@ _COMPARED = 64
 _DISTIL = FitSettings(epochs=0, lr=0.01, augment=("shift",), distil_weight=1.0)
 """From the teacher's logits alone: no labels are needed. Measured on 5,000 images of Fashion-MNIST: see the tests."""
 _ROUNDING = 1e-9
+_MOST_ATTEMPTS = 5
+"""With one, two, four and eight more replacements given up each time."""
 _MOST_ROUNDS = 3
 """Distillation goes on for up to twice the steps again where the first round does not suffice."""
 
@@ -57,14 +58,16 @@ def replace_network(
     settings: Replace,
     *,
     seed: int,
+    judge: Judge | None = None,
 ) -> Replaced:
     """Replace every layer that a rule matches; ``network`` is not changed.
 
     Exact rules first. Then each learned rule's block is fitted to the outputs of the layer it replaces, on
-    ``calibration``. Then the whole is distilled from ``network``, on ``train`` without its labels; for longer while
-    it has lost more than ``settings.max_drop`` of validation accuracy, up to three times ``settings.distil_steps``.
-    The best state seen on ``validation`` is returned. A drop that stays too large is reported (``report.accepted``),
-    not undone: the layer replaced would run on the CPU.
+    ``calibration``; where several rules match, the best is taken (`Candidates`). Then the whole is distilled from
+    ``network``, on ``train`` without its labels; for longer while it has lost more than ``settings.max_drop`` of
+    validation accuracy, up to three times ``settings.distil_steps``; the best state seen on ``validation`` counts. If
+    it has still lost more, the replacement that cost most gives way to the layer's next candidate, or to the layer
+    itself; then two, then four, each time distilled anew.
 
     Args:
         network: as ``to_torch`` gives it.
@@ -74,29 +77,50 @@ def replace_network(
         validation: images for every decision.
         settings: the recipe's.
         seed: equal seeds give equal networks.
+        judge: measures a network; by the labels of ``validation`` unless given.
 
     Raises:
         NetworkError: there are no calibration images, or distillation diverges.
     """
     if not len(calibration):
         raise NetworkError("no calibration images to fit replacements on", remedy="set quantise.calibration.images")
+    judge = judge or by_labels(validation)
     rules = all_rules()
-    before = accuracy(network, validation, contract)
     exact = rewrite(copy.deepcopy(network), contract, [rule for rule in rules if rule.kind == "exact"])
     assert exact.contract is not None
     measured, logit_error = _compare(network, contract, exact, calibration[:_COMPARED])
+    before = judge(network, contract)
     changed = any(step.taken for step in exact.steps)
-    after_exact = accuracy(exact.network, validation, exact.contract) if changed else before
+    after_exact = judge(exact.network, exact.contract) if changed else before
 
-    learned = _learn(exact, rules, calibration, validation, settings, seed, after_exact, measured)
-    result, done = learned.network, 0
-    scores = Accuracy(before, after_exact, None, None, after_exact)
-    fitted = any(step.taken and step.rule.kind == "learned" for step in learned.steps)
-    if fitted:
-        after_regression = accuracy(result, validation, exact.contract)
-        scores = replace(scores, after_regression=after_regression, after=after_regression)
-        teacher = nn.Sequential(Renormalise(exact.contract, contract), copy.deepcopy(network)).eval()
-        scores, done = _distil(result, exact.contract, teacher, train, validation, settings, seed, scores)
+    candidates = Candidates(exact.network, exact.contract, calibration, judge, settings, seed, after_exact)
+    teacher = nn.Sequential(Renormalise(exact.contract, contract), copy.deepcopy(network)).eval()
+    best: tuple[fx.GraphModule, Rewritten, Accuracy, dict[str, dict[str, float]]] | None = None
+    done = 0
+    for attempt in range(_MOST_ATTEMPTS):
+        candidates.begin()
+        learned = rewrite(
+            exact.network,
+            exact.contract,
+            [rule for rule in rules if rule.kind == "learned"],
+            candidates.choose,
+            candidates.placed,
+        )
+        result, scores = learned.network, Accuracy(before, after_exact, None, None, after_exact)
+        if candidates.placed_accuracy:
+            result = copy.deepcopy(result)
+            after_regression = judge(result, exact.contract)
+            scores = replace(scores, after_regression=after_regression, after=after_regression)
+            scores, steps = _distil(result, exact.contract, teacher, train, judge, settings, seed, scores)
+            done += steps
+        if best is None or scores.after > best[2].after:
+            best = result, learned, scores, copy.deepcopy(candidates.measured)
+        if before - scores.after <= settings.max_drop + _ROUNDING or not candidates.give_up(2**attempt):
+            break
+    assert best is not None
+    result, learned, scores, numbers = best
+    for layer, found in numbers.items():
+        measured.setdefault(layer, {}).update(found)
     report = Report(
         layers=layers_of(network, (*exact.steps, *learned.steps), measured),
         accuracy=scores,
@@ -104,7 +128,7 @@ def replace_network(
         accepted=before - scores.after <= settings.max_drop + _ROUNDING,
         distil_steps=done,
         logit_error=logit_error,
-        notes=_notes(scores, settings, changed or fitted),
+        notes=_notes(scores, settings, learned, changed),
     )
     return Replaced(result.eval(), exact.contract, report)
 
@@ -116,8 +140,8 @@ def _compare(
     taken = [step for step in exact.steps if step.taken]
     if not taken or exact.contract is None:
         return {}, 0.0
-    old, new = predict(network, images, contract), predict(exact.network, images, exact.contract)
-    logit_error = float(np.abs(new - old).max() / max(float(old.std()), 1e-12))
+    pairs = zip(answers(network, images, contract), answers(exact.network, images, exact.contract), strict=True)
+    logit_error = max(float((new - old).abs().max() / old.std().clamp_min(1e-12)) for old, new in pairs)
     layers = sorted({step.layer for step in taken if step.rule.inexact})
     if not layers:
         return {}, logit_error
@@ -134,46 +158,12 @@ def _error(given: Tensor, wanted: Tensor) -> dict[str, float]:
     return {"error": float(squares.mean().sqrt()), "error_border": float(squares[:, :, border].mean().sqrt())}
 
 
-def _learn(
-    exact: Rewritten,
-    rules: Sequence[Rule],
-    calibration: NDArray[np.uint8],
-    validation: DataSet,
-    settings: Replace,
-    seed: int,
-    accuracy_before: float,
-    measured: dict[str, dict[str, float]],
-) -> Rewritten:
-    """Apply the learned rules, each block fitted on its own; add what was measured to ``measured``."""
-    reference, contract = exact.network, exact.contract
-    assert contract is not None
-    scores = [accuracy_before]
-
-    def prepare(rule: Rule, site: Site, match: Match, built: Built) -> None:
-        layer, own_seed = str(site.node.target), seed + len(scores)
-        read, gives = value_name(match.nodes[0].all_input_nodes[0]), value_name(match.nodes[-1])
-        images = calibration[: affordable(reference, (read, gives), calibration, contract)]
-        values = record(reference, (read, gives), images, contract)
-        if rule.initialise is not None:
-            rule.initialise(site, match, built.chain, values[read], values[gives], own_seed)
-        steps = settings.regression_steps
-        fitted = regress(built.chain, values[read], values[gives], steps, own_seed, f"fitting {layer}")
-        measured.setdefault(layer, {}).update(error_initial=fitted.initial, error_fitted=fitted.fitted)
-
-    def placed(layer: str, network: fx.GraphModule) -> None:
-        scores.append(accuracy(network, validation, contract))
-        measured[layer].update(accuracy_before=scores[-2], accuracy_after=scores[-1])
-
-    learned = [rule for rule in rules if rule.kind == "learned"]
-    return rewrite(reference, contract, learned, prepare, placed)
-
-
 def _distil(
     student: fx.GraphModule,
     contract: InputContract,
     teacher: nn.Module,
     train: DataSet,
-    validation: DataSet,
+    judge: Judge,
     settings: Replace,
     seed: int,
     scores: Accuracy,
@@ -190,23 +180,29 @@ def _distil(
         chosen = replace(_DISTIL, steps=settings.distil_steps)
         fit(student, train, contract, chosen, seed=seed + number, teacher=teacher, title="distilling")
         done += settings.distil_steps
-        last = accuracy(student, validation, contract)
+        last = judge(student, contract)
         if last > best:
             best, state = last, copy.deepcopy(student.state_dict())
     student.load_state_dict(state)
     return replace(scores, after_distillation=last, after=best), done
 
 
-def _notes(scores: Accuracy, settings: Replace, changed: bool) -> tuple[str, ...]:
+def _notes(scores: Accuracy, settings: Replace, learned: Rewritten, changed: bool) -> tuple[str, ...]:
     """What a person should know."""
-    if not changed:
-        return ("nothing to replace: the network is unchanged",)
+    given_up = sorted({step.layer for step in learned.steps if not step.taken and step.why.startswith(GIVEN_UP)})
+    kept = [layer for layer in given_up if not any(step.taken and step.layer == layer for step in learned.steps)]
+    notes = []
+    if kept:
+        notes.append(
+            f"left as they were, on the CPU, as every replacement cost more than replace.max_drop = "
+            f"{settings.max_drop:.2%} of validation accuracy: {', '.join(kept)}; raise replace.distil_steps or "
+            "replace.max_drop, or train a network without such layers"
+        )
     drop = scores.before - scores.after
-    if drop <= settings.max_drop + _ROUNDING:
-        return ()
-    return (
-        f"the replacements cost {drop:.2%} of validation accuracy after {_MOST_ROUNDS} rounds of "
-        f"{settings.distil_steps} steps of distillation, over replace.max_drop = {settings.max_drop:.2%}; they "
-        "are kept, as the layers replaced would run on the CPU: raise replace.distil_steps, or train a network "
-        "without such layers",
-    )
+    if drop > settings.max_drop + _ROUNDING:
+        notes.append(
+            f"the replacements cost {drop:.2%} of validation accuracy, over replace.max_drop = {settings.max_drop:.2%}"
+        )
+    if not notes and not changed and not any(step.taken for step in learned.steps):
+        notes.append("nothing to replace: the network is unchanged")
+    return tuple(notes)

@@ -10,12 +10,41 @@ from torch import fx, nn
 
 from pipeline.errors import NetworkError
 from pipeline.network.contract import InputContract
-from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
+from pipeline.replacement.rule import Built, Match, Rule, Site
 
 _MOST_ROUNDS = 20
 
-Prepare = Callable[[Rule, Site, Match, Built], None]
-"""Called with a chain before it goes in."""
+
+@dataclass(frozen=True)
+class Candidate:
+    """A replacement that could be made."""
+
+    rule: Rule
+    site: Site
+    match: Match
+    built: Built
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer that the rule was asked about."""
+        return str(self.site.node.target)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What becomes of a layer that rules match.
+
+    Attributes:
+        taken: the replacement to make, its chain's weights final; None leaves the layer as it is, for good.
+        passed_over: the rules not taken, and why.
+    """
+
+    taken: Candidate | None
+    passed_over: tuple[tuple[Rule, str], ...] = ()
+
+
+Choose = Callable[[Sequence[Candidate]], Choice]
+"""Called with every replacement of a layer that could be made, in the order of the rules."""
 
 Placed = Callable[[str, fx.GraphModule], None]
 """Called with a replaced layer's name and the network, once its chain is in."""
@@ -59,6 +88,7 @@ class Rewritten:
 @dataclass
 class _Log:
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
 
     def add(self, step: Step) -> None:
         key = (step.layer, step.rule.name)
@@ -70,7 +100,7 @@ def rewrite(
     network: fx.GraphModule,
     contract: InputContract | None,
     rules: Sequence[Rule],
-    prepare: Prepare | None = None,
+    choose: Choose | None = None,
     placed: Placed | None = None,
 ) -> Rewritten:
     """Apply ``rules`` until none matches; ``network`` is not changed.
@@ -79,7 +109,8 @@ def rewrite(
         network: modules called by a graph, as ``to_torch`` gives it.
         contract: its input; None asks for structure alone (rules that need it do not apply).
         rules: earlier ones are asked first.
-        prepare: called with each chain before it goes in; a learned one gets its weights here.
+        choose: picks one of the rules that match a layer, and gives a learned chain its weights; without it the
+            first of them is taken.
         placed: called after each replacement.
 
     Raises:
@@ -89,7 +120,7 @@ def rewrite(
     log = _Log()
     original = {str(node.target) for node in network.graph.nodes}
     for _ in range(_MOST_ROUNDS):
-        contract, changed = _round(network, contract, rules, prepare, placed, log, original)
+        contract, changed = _round(network, contract, rules, choose, placed, log, original)
         if not changed:
             network.graph.lint()
             network.delete_all_unused_submodules()
@@ -111,7 +142,7 @@ def _round(
     network: fx.GraphModule,
     contract: InputContract | None,
     rules: Sequence[Rule],
-    prepare: Prepare | None,
+    choose: Choose | None,
     placed: Placed | None,
     log: _Log,
     original: set[str],
@@ -123,25 +154,34 @@ def _round(
         if node.op != "call_module" or node in gone:
             continue
         site = Site(network, node, contract)
-        for rule in rules:
+        layer = str(node.target)
+        candidates = []
+        for rule in rules if layer not in log.kept else ():
             if not isinstance(site.module(), rule.concerns):
                 continue
             answer = rule.match(site)
-            if isinstance(answer, Miss):
-                if node.target in original:
-                    log.add(Step(str(node.target), rule, False, answer.reason))
-                continue
-            built = rule.build(site, answer)
-            if prepare is not None:
-                prepare(rule, site, answer, built)
-            names = splice(network, answer.nodes, built.chain)
-            log.add(Step(str(node.target), rule, True, answer.found, names))
-            if placed is not None:
-                network.recompile()
-                placed(str(node.target), network)
-            gone.update(answer.nodes)
-            contract, changed = built.contract or contract, True
-            break
+            if isinstance(answer, Match):
+                candidates.append(Candidate(rule, site, answer, rule.build(site, answer)))
+                if choose is None:
+                    break
+            elif layer in original:
+                log.add(Step(layer, rule, False, answer.reason))
+        if not candidates:
+            continue
+        choice = Choice(candidates[0]) if choose is None else choose(candidates)
+        for rule, why in choice.passed_over:
+            log.add(Step(layer, rule, False, why))
+        taken = choice.taken
+        if taken is None:
+            log.kept.add(layer)
+            continue
+        names = splice(network, taken.match.nodes, taken.built.chain)
+        log.add(Step(layer, taken.rule, True, taken.match.found, names))
+        if placed is not None:
+            network.recompile()
+            placed(layer, network)
+        gone.update(taken.match.nodes)
+        contract, changed = taken.built.contract or contract, True
     return contract, changed
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,14 @@ from pipeline.network.lift import to_torch
 from pipeline.network.lower import to_onnx
 from pipeline.recipe import Replace, load_recipe
 from pipeline.replacement.apply import Replaced, replace_network
+from pipeline.replacement.candidates import Candidates
+from pipeline.replacement.convolution import blank_conv
+from pipeline.replacement.judge import by_labels
 from pipeline.replacement.plan import structure
 from pipeline.replacement.regression import regress
+from pipeline.replacement.rewrite import Step, rewrite
+from pipeline.replacement.rule import Built, Match, Site
+from pipeline.replacement.rules.large_kernel import RULE as LARGE_KERNEL
 from pipeline.training.accuracy import accuracy, predict
 from pipeline.training.data.load import calibration_images, load_training
 from pipeline.training.data.sets import DataSet, Training
@@ -129,7 +135,7 @@ def test_equal_seeds_give_equal_networks(trained: Trained) -> None:
     assert not torch.equal(other.network.state_dict()["l3.weight"], weights["l3.weight"])
 
 
-def test_a_drop_that_stays_too_large_is_kept_and_reported(trained: Trained) -> None:
+def test_a_replacement_that_costs_too_much_is_undone_and_reported(trained: Trained) -> None:
     data = trained.data
     # Fitted on one blank image and hardly distilled, the learned block cannot be good.
     blank = np.zeros((1, 1, 32, 32), np.uint8)
@@ -138,11 +144,48 @@ def test_a_drop_that_stays_too_large_is_kept_and_reported(trained: Trained) -> N
         data.validation.images, predict(trained.network, data.validation.images, trained.contract).argmax(1)
     )
     done = replace_network(trained.network, trained.contract, blank, data.train, validation, settings, seed=0)
-    assert done.report.accuracy.before == 1.0
-    assert not done.report.accepted
-    assert done.report.distil_steps == 3
-    assert "replace.max_drop = 0.00%" in done.report.notes[0]
-    assert done.report.accuracy.after == accuracy(done.network, validation, done.contract)
+    report = done.report
+    assert report.accuracy.before == report.accuracy.after == accuracy(done.network, validation, done.contract) == 1.0
+    assert report.accepted
+    assert report.distil_steps == 3
+    assert "l3; raise replace.distil_steps" in report.notes[0]
+    undone = next(layer for layer in report.layers if layer.name == "l3")
+    assert undone.becomes == ()
+    assert undone.tried[-1].rule == "large-kernel"
+    assert undone.tried[-1].why.startswith("given up")
+    assert next(layer for layer in report.layers if layer.name == "l0").becomes == ("l0_shift1", "l0")
+
+
+def test_of_several_rules_the_best_is_taken_then_the_next(trained: Trained) -> None:
+    def narrow(site: Site, match: Match) -> Built:
+        conv = site.module()
+        assert isinstance(conv, nn.Conv2d)
+        parts = (blank_conv(conv.in_channels, 1, bias=False, stride=2), blank_conv(1, conv.out_channels, bias=True))
+        return Built(nn.Sequential(OrderedDict(part1=parts[0], part2=parts[1])))
+
+    rules = [replace(LARGE_KERNEL, name="narrow", build=narrow, initialise=None), LARGE_KERNEL]
+    settings = Replace(max_drop=0.0, regression_steps=20, distil_steps=0)
+    judge = by_labels(trained.data.validation)
+    before = judge(trained.network, trained.contract)
+    candidates = Candidates(trained.network, trained.contract, trained.calibration, judge, settings, 0, before)
+
+    def steps() -> dict[str, Step]:
+        candidates.begin()
+        done = rewrite(trained.network, trained.contract, rules, candidates.choose, candidates.placed)
+        return {step.rule.name: step for step in done.steps if step.layer == "l3"}
+
+    first = steps()
+    assert first["large-kernel"].taken
+    assert not first["narrow"].taken
+    assert first["narrow"].why.startswith("another was better: accuracy ")
+    measured = candidates.measured["l3"]
+    assert measured["cycles"] > 0
+    assert measured["kmodel_bytes"] > 8 * 12 * 9
+    assert candidates.give_up(2)  # l0 as well
+    assert steps()["narrow"].taken
+    assert candidates.give_up(2)
+    assert not any(step.taken for step in steps().values())
+    assert not candidates.give_up(2)
 
 
 def test_a_network_with_nothing_to_replace_comes_out_unchanged(trained: Trained) -> None:
