@@ -88,7 +88,7 @@ def dilated() -> nn.Module:
 
 
 def mobile() -> nn.Module:
-    """MobileNet's way with ReLU6: a depthwise multiplier, depthwise stride 2, over 1024 channels before the head."""
+    """MobileNet's way with ReLU6: a depthwise multiplier, depthwise stride 2, a map of over 1024 channels."""
     act = nn.ReLU6
     return nn.Sequential(
         conv(1, 8, 3, 2, act=act),
@@ -98,13 +98,11 @@ def mobile() -> nn.Module:
         depthwise(40, 3, act=act),
         conv(40, 48, 1, act=act),
         depthwise(48, 3, 2, act=act),
-        conv(48, 40, 3, act=act),
-        nn.Conv2d(40, 1088, 1),
+        conv(48, 32, 3, act=act),
+        nn.Conv2d(32, 1088, 1),
         nn.ReLU6(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Dropout(0.1),
-        nn.Linear(1088, CLASSES),
+        conv(1088, 24, 1, act=act),
+        head(24, CLASSES),
     )
 
 
@@ -271,7 +269,9 @@ def wide() -> nn.Module:
     """One 3×3 of 66 weight loads (the KPU's register holds 64), the smallest such layer there is."""
     return nn.Sequential(
         conv(1, 8, 3, 2),
-        conv(8, 24, 3, 2),
+        conv(8, 24, 3, act=None),
+        nn.MaxPool2d(2, 2),
+        nn.ReLU6(),
         conv(24, 48, 3, 2),
         conv(48, 856, 1),
         conv(856, 196, 3),
@@ -294,11 +294,9 @@ ARCHITECTURES: dict[str, Architecture] = {
         _MNIST,
         (
             "ReLU6",
-            "Dropout",
             "depthwise with multiplier",
             "stride-2 depthwise, before a 1×1 and before a 3×3",
-            "C > 1024",
-            "fully connected K > 1024",
+            "C > 1024, out and in",
         ),
     ),
     "mobile-large": Architecture(
@@ -351,5 +349,5 @@ ARCHITECTURES: dict[str, Architecture] = {
             "stride-2 depthwise",
         ),
     ),
-    "wide": Architecture(wide, _MNIST, ("3×3 with more than 64 weight loads",)),
+    "wide": Architecture(wide, _MNIST, ("3×3 with more than 64 weight loads", "ReLU6 behind a max pool 2×2")),
 }
