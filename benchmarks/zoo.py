@@ -24,7 +24,8 @@ import torch
 from torch import fx, nn
 
 from benchmarks._zoo_networks import ARCHITECTURES, Architecture
-from pipeline.files import write_bytes, write_json
+from benchmarks._zoo_report import report
+from pipeline.files import write_bytes, write_json, write_text
 from pipeline.network.contract import InputContract
 from pipeline.network.trace import trace
 from pipeline.network.weights import parameters
@@ -208,6 +209,7 @@ def main() -> None:
         augment = tuple(arguments.augment or AUGMENT[data])
         entry = make(name, arguments.epochs, augment, *loaded[data])
         write_json(RESULTS, {**load_results(), name: entry})
+        write_text(ROOT / "benchmarks" / "zoo.md", report(load_results()))
         print(json.dumps({key: value for key, value in entry.items() if key != "history"}), flush=True)
 
 
