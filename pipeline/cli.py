@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -197,10 +198,10 @@ def check(
     model_bytes: ModelBytes = None,
     as_json: Json = False,
 ) -> None:
-    """Say before compiling what nncase 1.9 will make of a network: KPU or CPU for each layer and why, bytes, memory, time.
+    """Say before compiling what nncase 1.9 will make of a network: KPU or CPU, layer by layer, and why; bytes, time.
 
-    Exit code 1 when numbers would be wrong, it does not compile, anything but a classifier's head runs on the CPU, or it
-    is over a budget; 0 otherwise. `kpufit rules` explains every finding.
+    Exit code 1 when numbers would be wrong, it does not compile, anything but a classifier's head runs on the CPU, or
+    it is over a budget; 0 otherwise. `kpufit rules` explains every finding.
     """
     from pipeline.firmware.predicted import check_for, chosen_profiles
     from pipeline.network.user_file import read_user_file
@@ -232,6 +233,63 @@ def check(
         if html is not None:
             print(f"page: {html}")
     raise typer.Exit(EXIT_ACCEPTED if answer.clean else EXIT_REJECTED)
+
+
+@app.command()
+def replace(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help=".onnx, .tflite, .h5 or .keras.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", "-d", help="Training images: an .npz (x_train, perhaps y_train) or a folder."),
+    ] = None,
+    mean: Annotated[
+        list[float] | None, typer.Option(help="Of pixels / 255, one a channel; 0 unless the file holds it.")
+    ] = None,
+    std: Annotated[
+        list[float] | None, typer.Option(help="Of pixels / 255, one a channel; 1 unless the file holds it.")
+    ] = None,
+    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Accuracy that the replacements may cost.")] = 0.01,
+    regression_steps: Annotated[int, typer.Option(min=0, help="Steps of regression a layer.")] = 300,
+    distil_steps: Annotated[int, typer.Option(min=0, help="Steps of distillation of the whole.")] = 500,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal networks.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Replace what the KPU cannot run, exactly where possible, learned from the network itself where not.
+
+    Labels are not needed: they only judge, on a fifth of the images that nothing is learnt from. Without images the
+    structure is made and marked unverified. Exit code 1 when a layer that nothing replaces stays on the CPU beside a
+    classifier's head, does not compile or would give wrong numbers; the rest is done and written all the same.
+    """
+    from pipeline.files import write_bytes
+    from pipeline.kpu.check import check_network
+    from pipeline.network.lift import to_torch
+    from pipeline.network.lower import to_onnx
+    from pipeline.network.user_file import contract_of, read_user_file
+    from pipeline.recipe import Replace
+    from pipeline.replacement.standalone import replace_alone
+    from pipeline.report.check import findings_table
+    from pipeline.report.replacement import replacement_json, replacement_lines, replacement_table
+    from pipeline.training.data.loose import load_images
+
+    given = read_user_file(model, weights=True)
+    contract = contract_of(given, mean, std, where=str(model))
+    settings = Replace(max_drop=max_drop, regression_steps=regression_steps, distil_steps=distil_steps)
+    images = None if data is None else load_images(data, contract.image)
+    done = replace_alone(to_torch(given, where=str(model)), contract, images, settings, seed=seed)
+    made = to_onnx(done.replaced.network, done.replaced.contract)
+    checked = check_network(made)
+    write_bytes(output, made.SerializeToString(deterministic=True))
+    if as_json:
+        _print_json(replacement_json(done, checked, str(output)))
+    else:
+        console = _console()
+        console.print(replacement_table(done))
+        if checked.violations:
+            console.print(findings_table(dataclasses.replace(checked, findings=checked.violations)))
+        print("\n".join(replacement_lines(done, checked, str(output))))
+    clean = checked.prediction.compiles and not checked.violations and done.replaced.report.accepted
+    raise typer.Exit(EXIT_ACCEPTED if clean else EXIT_REJECTED)
 
 
 @app.command()

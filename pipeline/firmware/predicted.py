@@ -81,10 +81,7 @@ class Answer:
     @property
     def clean(self) -> bool:
         """Whether it fits, its numbers are right, and nothing but a classifier's head runs on the CPU."""
-        return self.fits and not any(finding.severity in _VIOLATIONS for finding in self.checked.findings)
-
-
-_VIOLATIONS = frozenset({"wrong-numbers", "does-not-compile", "cpu"})
+        return self.fits and not self.checked.violations
 
 
 def chosen_profiles(firmware: str | None, root: Path) -> list[Profile]:

@@ -11,6 +11,8 @@ from pipeline.kpu.layers import Network, read_network
 from pipeline.kpu.prediction import Prediction, predict
 from pipeline.kpu.rules import Finding, Site, all_rules
 
+VIOLATIONS = frozenset({"wrong-numbers", "does-not-compile", "cpu"})
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -27,6 +29,11 @@ class Checked:
     prediction: Prediction
     head: frozenset[str]
     findings: tuple[Finding, ...]
+
+    @property
+    def violations(self) -> tuple[Finding, ...]:
+        """The findings that stop a network: wrong numbers, no kmodel, or the CPU beside a classifier's head."""
+        return tuple(finding for finding in self.findings if finding.severity in VIOLATIONS)
 
 
 def check_network(model: onnx.ModelProto, version: int = 5, *, raw: bool = False) -> Checked:

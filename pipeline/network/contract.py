@@ -84,18 +84,32 @@ def read_contract(model: onnx.ModelProto, *, where: str = "") -> InputContract:
     Raises:
         NetworkError: the model holds none, or its input is not one N×C×H×W tensor.
     """
+    image_of(model, where=where)
+    found = stored_contract(model)
+    if found is None:
+        raise NetworkError(
+            "no input normalisation in the file's metadata",
+            where=where,
+            remedy="pass it through the `train` stage, which writes the recipe's mean and std into it",
+        )
+    return found
+
+
+def stored_contract(model: onnx.ModelProto) -> InputContract | None:
+    """Return the contract in the metadata of ``model`` (one N×C×H×W input), or None. Raises NetworkError."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    try:
+        mean, std = json.loads(metadata[_MEAN_KEY]), json.loads(metadata[_STD_KEY])
+    except (KeyError, ValueError):
+        return None
+    return InputContract(image_of(model), tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def image_of(model: onnx.ModelProto, *, where: str = "") -> tuple[int, int, int]:
+    """Return channels, height and width of the only input of ``model``. Raises NetworkError unless it has one image."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
         raise NetworkError("not a network with one N×C×H×W input", where=where)
     channels, height, width = (dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim[1:])
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    try:
-        mean, std = json.loads(metadata[_MEAN_KEY]), json.loads(metadata[_STD_KEY])
-    except (KeyError, ValueError) as error:
-        raise NetworkError(
-            "no input normalisation in the file's metadata",
-            where=where,
-            remedy="pass it through the `train` stage, which writes the recipe's mean and std into it",
-        ) from error
-    return InputContract((channels, height, width), tuple(map(float, mean)), tuple(map(float, std)))
+    return channels, height, width

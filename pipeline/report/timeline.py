@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.kpu.check import Checked
-from pipeline.kpu.fragmentation import Occupancy, last, occupancy
 from pipeline.kpu.limits import KPU_MEMORY_BYTES
+from pipeline.kpu.memory.fragmentation import Occupancy, last, occupancy
 from pipeline.kpu.nncase.program import Function, KpuConv
 from pipeline.kpu.nncase.schedule import Placed
 from pipeline.report.check_rows import layer_rows, row_names, shape_text

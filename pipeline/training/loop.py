@@ -23,6 +23,7 @@ from pipeline.training.modes import evaluating
 
 _MOMENTUM = 0.9
 _WARMUP = 0.15  # of all steps: the learning rate rises to its peak
+_LEAST_VARIANCE = 1e-8
 _LARGEST_GRADIENT = 5.0  # norm over all weights; a bad batch then cannot throw a trained network away
 
 
@@ -182,14 +183,37 @@ def _batches(count: int, batch: int, total: int, generator: torch.Generator) -> 
             done += 1
 
 
-def _loss(logits: Tensor, labels: Tensor, inputs: Tensor, teacher: nn.Module | None, settings: FitSettings) -> Tensor:
+def likeness_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> Tensor:
+    """Mean square difference over the variance of the teacher's outputs, for networks that name no classes."""
+    pairs = zip(student, teacher, strict=True)
+    return torch.stack([(a - b).square().mean() / b.var().clamp_min(_LEAST_VARIANCE) for a, b in pairs]).mean()
+
+
+def _loss(
+    outputs: Tensor | tuple[Tensor, ...],
+    labels: Tensor,
+    inputs: Tensor,
+    teacher: nn.Module | None,
+    settings: FitSettings,
+) -> Tensor:
+    logits = outputs if isinstance(outputs, Tensor) and outputs.ndim == 2 else None
+    learnt: Tensor | None = None
+    if teacher is not None:
+        with torch.no_grad():
+            target = teacher(inputs)
+        if logits is None:
+            return likeness_loss(_several(outputs), _several(target))
+        learnt = distillation_loss(logits, target, settings.distil_temperature)
+        if settings.distil_weight >= 1:
+            return learnt
+    if logits is None:
+        raise NetworkError("only a network with one output of N×classes can be trained from labels")
     loss = functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-    if teacher is None:
-        return loss
-    with torch.no_grad():
-        target = teacher(inputs)
-    learnt = distillation_loss(logits, target, settings.distil_temperature)
-    return settings.distil_weight * learnt + (1 - settings.distil_weight) * loss
+    return loss if learnt is None else settings.distil_weight * learnt + (1 - settings.distil_weight) * loss
+
+
+def _several(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
 
 
 def _finite(loss: Tensor, step: int) -> float:

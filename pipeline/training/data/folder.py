@@ -13,7 +13,7 @@ from pipeline.errors import DataError
 from pipeline.progress import track
 from pipeline.training.data.sets import DataSet
 
-_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -56,11 +56,9 @@ def list_images(folder: Path, names: list[str]) -> Listing:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        images = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in _SUFFIXES)
+        images = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
         if not images:
-            raise DataError(
-                "holds no images", where=str(folder / name), remedy=f"known: {', '.join(sorted(_SUFFIXES))}"
-            )
+            raise DataError("holds no images", where=str(folder / name), remedy=f"known: {', '.join(sorted(SUFFIXES))}")
         paths += images
         labels += [label] * len(images)
     return Listing(tuple(paths), np.array(labels, np.int64))

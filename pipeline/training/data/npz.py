@@ -74,10 +74,11 @@ def read(path: Path, part: Part, channels: int) -> DataSet:
         raise DataError(
             f"y_{part} is {labels.dtype} of shape {labels.shape}, not one integer an image", where=str(path)
         )
-    return DataSet(_channels_first(images, channels, f"{path}: x_{part}"), labels.reshape(-1).astype(np.int64))
+    return DataSet(channels_first(images, channels, f"{path}: x_{part}"), labels.reshape(-1).astype(np.int64))
 
 
-def _channels_first(images: NDArray[np.uint8], channels: int, where: str) -> NDArray[np.uint8]:
+def channels_first(images: NDArray[np.uint8], channels: int, where: str) -> NDArray[np.uint8]:
+    """Return N×H×W, N×C×H×W or N×H×W×C with C = ``channels`` as N×C×H×W. Raises DataError for another rank."""
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim != 4:
