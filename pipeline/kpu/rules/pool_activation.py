@@ -9,7 +9,7 @@ from pipeline.kpu.rules.rule import Site, rule
 @rule(
     severity="does-not-compile",
     limit="the activation before the pool",
-    replacement="the activation moved before the pool, exact where it grows and the pool is a maximum (`kpufit replace`)",
+    replacement="the activation moved before the pool, exact for a growing one and a max-pool (`kpufit replace`)",
     source="measured with nncase 1.9.0.20230322 (Emitter for FusedUnary is not found)",
 )
 def RULE(site: Site) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.kpu.rules.parts import axis_of_parts, is_bounded, read_by_convolutions
+from pipeline.kpu.rules import split_offset
+from pipeline.kpu.rules.parts import axis_of_parts, read_by_convolutions
 from pipeline.kpu.rules.rule import Site, rule
 
 
@@ -14,9 +15,10 @@ from pipeline.kpu.rules.rule import Site, rule
 )
 def RULE(site: Site) -> str | None:
     """A part whose calibrated range is not that of the whole map is dequantised and quantised again, in float on the
-    CPU and in main memory, before the KPU reads it.
+    CPU and in main memory. Where the second part has the whole's range and the first has not, which is up to the
+    calibration images, the kmodel fails at run time ("Invalid argument").
     """
-    if axis_of_parts(site) != 1 or is_bounded(site):
+    if axis_of_parts(site) != 1 or split_offset.RULE.check(site) is not None:
         return None
     reading = read_by_convolutions(site, site.layer.outputs)
     return f"read by {', '.join(layer.name for layer in reading)}" if reading else None
