@@ -16,6 +16,6 @@ def RULE(site: Site) -> str | None:
     quantises the whole again.
     """
     layer = site.layer
-    if layer.op != "Concat" or site.predicted.unit == "cpu" or len(layer.inputs) < 2:
+    if layer.op != "Concat" or len(layer.inputs) < 2:
         return None
     return f"{len(layer.inputs)} parts"
