@@ -212,7 +212,7 @@ def check(
     values = {"load": load, "camera": camera, "lcd": lcd, "dual_buffer": dual_buffer, "gc_heap": gc_heap,
               "model_bytes": model_bytes}  # fmt: skip
     target = parse(Target, {"firmware": firmware or "", **values}, where="options of kpufit check")
-    answer = check_for(read_user_file(model, normal=not raw), profiles, target, root, raw=raw)
+    answer = check_for(read_user_file(model, normal=not raw), profiles, target, root, raw=raw, where=str(model))
     if html is not None:
         from pipeline.files import write_text
         from pipeline.report.check_page import check_page
@@ -278,7 +278,7 @@ def replace(
     images = None if data is None else load_images(data, contract.image)
     done = replace_alone(to_torch(given, where=str(model)), contract, images, settings, seed=seed)
     made = to_onnx(done.replaced.network, done.replaced.contract)
-    checked = check_network(made)
+    checked = check_network(made, where=str(output))
     write_bytes(output, made.SerializeToString(deterministic=True))
     if as_json:
         _print_json(replacement_json(done, checked, str(output)))

@@ -96,7 +96,13 @@ def chosen_profiles(firmware: str | None, root: Path) -> list[Profile]:
 
 
 def check_for(
-    model: onnx.ModelProto, chosen: Sequence[Profile], target: Target, root: Path, *, raw: bool = False
+    model: onnx.ModelProto,
+    chosen: Sequence[Profile],
+    target: Target,
+    root: Path,
+    *,
+    raw: bool = False,
+    where: str = "",
 ) -> Answer:
     """Check a network, and judge it for every profile chosen, each in the newest kmodel version that it loads.
 
@@ -106,13 +112,14 @@ def check_for(
         target: what else runs on the board; its firmware is not looked at.
         root: the project's folder, whose other profiles remedies may name.
         raw: judge what nncase alone would do with the network.
+        where: the network's file, for messages.
 
     Raises:
         NetworkError: the network has not one image input of fixed size, or reads what nothing gives.
         FirmwareError: the target asks for the measured sum alone, but a firmware was not measured.
     """
     version = max(chosen[0].versions) if len(chosen) == 1 else _NNCASE_VERSION
-    checked = check_network(model, version, raw=raw)
+    checked = check_network(model, version, raw=raw, where=where)
     predictions = {version: checked.prediction}
     others = profiles(root) if chosen else []
     verdicts = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from pipeline.errors import NetworkError
 from pipeline.kpu.head import head_layers
 from pipeline.kpu.layers import Network, read_network
 from pipeline.kpu.prediction import Prediction, predict
@@ -36,17 +37,26 @@ class Checked:
         return tuple(finding for finding in self.findings if finding.severity in VIOLATIONS)
 
 
-def check_network(model: onnx.ModelProto, version: int = 5, *, raw: bool = False) -> Checked:
+def check_network(model: onnx.ModelProto, version: int = 5, *, raw: bool = False, where: str = "") -> Checked:
     """Check a network against every rule.
 
     Args:
         model: ONNX with one image input of fixed size, in normal form or as a user's file has it.
         version: of the kmodel.
         raw: judge what nncase alone would do with it, without kpufit's preparation.
+        where: the file, for messages.
 
     Raises:
         NetworkError: the network has not one image input of fixed size, or reads what nothing gives.
     """
+    try:
+        return _check(model, version, raw=raw)
+    except NetworkError as error:
+        place = ": ".join(part for part in (where, error.where) if part)
+        raise NetworkError(error.what, where=place, remedy=error.remedy) from error
+
+
+def _check(model: onnx.ModelProto, version: int, *, raw: bool) -> Checked:
     prediction = predict(model, version, prepared=not raw)
     network = read_network(model, prediction.program.shapes)
     head = head_layers(network)

@@ -28,7 +28,9 @@ from onnx_mutations import mutate
 from onnx_seeds import SEEDS
 
 from pipeline.errors import KpufitError
+from pipeline.kpu.check import check_network
 from pipeline.network.read import load_onnx
+from pipeline.network.user_file import read_user_file
 
 TARGET = "fuzz_onnx:load"
 LIMIT_MIB = 3072
@@ -40,6 +42,12 @@ def load(path: Path) -> None:
     load_onnx(path)
     load_onnx(path, weights=False)
     load_onnx(path, weights=False, normal=False)
+
+
+def check(path: Path) -> None:
+    """Check a file as `kpufit check` does, as kpufit prepares it and as nncase alone is given it."""
+    for raw in (False, True):
+        check_network(read_user_file(path, normal=not raw), raw=raw, where=str(path))
 
 
 def damaged(number: int, seed: int, originals: list[bytes]) -> bytes:
