@@ -136,7 +136,7 @@ def _copy_of(node: Node) -> Node | None:
     return copy
 
 
-DENSE = frozenset({"bitcast", "call", "kpu_upload"})
+DENSE = frozenset({"bitcast", "kpu_upload"})
 """Operators that only read dense tensors (cnctr_attr_no_layout_strides of their input)."""
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 Shape = tuple[int, ...]
 
-F32, U8, U64 = "f32", "u8", "u64"
-ITEM_BYTES = {F32: 4, U8: 1, U64: 8, "i64": 8, "i32": 4, "bool": 1}
+F32, F64, U8, U64, I32, I64 = "f32", "f64", "u8", "u64", "i32", "i64"
+ITEM_BYTES = {F32: 4, F64: 8, U8: 1, U64: 8, I32: 4, I64: 8, "i8": 1, "i16": 2, "u16": 2, "u32": 4, "f16": 2, "bf16": 2}
 
 
 class Value:
@@ -181,7 +181,7 @@ def prune(graph: Graph) -> None:
                 value.users = [use for use in value.users if id(use[0]) in kept]
 
 
-_UNIQUE = frozenset({"input", "output", "call"})
+_UNIQUE = frozenset({"input", "output", "call", "copy"})
 
 
 def merge_equal(graph: Graph) -> None:

@@ -14,6 +14,7 @@ from pipeline.kpu.nncase.nodes import (
     fused,
     is_constant,
     layers_of,
+    mismatched,
     pad,
     quantize,
     slice_,
@@ -189,7 +190,7 @@ def conv2d_transpose(graph: Graph, node: Node) -> bool:
         graph, [wide, graph.constant(weights.shape), bias], node.layers, pads=((0, 0), (0, 0)), strides=(1, 1),
         dilation=(1, 1), groups=node["groups"],
     )  # fmt: skip
-    redirect(node.output, made)
+    redirect(node.output, made if made.shape == node.output.shape else mismatched(graph, made, node.output))
     return True
 
 
@@ -208,7 +209,7 @@ def kpu_conv2d(graph: Graph, node: Node) -> bool:
     up = graph.add("kpu_upload", [codes], codes.shape, U8, layers)
     channels = weights.shape[0]
     tables = [
-        graph.constant(weights.shape, U8, key=("weights", weights.node["key"])),
+        graph.constant(weights.shape, U8),
         graph.constant((channels,), U64),
         graph.constant((ACTIVATION_BYTES,), U8),
     ]
@@ -223,8 +224,6 @@ _POOLS = {
     ("max", 2, 1): "max_2_s1",
     ("mean", 2, 2): "mean_2_s2",
     ("mean", 2, 1): "mean_2_s1",
-    ("max", 4, 4): "max_4_s4",
-    ("mean", 4, 4): "mean_4_s4",
 }
 
 
@@ -233,7 +232,7 @@ def _pool_name(node: Node) -> str:
     (height, width), (down, right) = node["kernel"], node["strides"]
     if height != width or down != right or node["kind"] not in ("max", "mean"):
         return ""
-    return _POOLS.get((node["kind"], height, down), "")
+    return f"{node['kind']}_4_s4" if height == 4 else _POOLS.get((node["kind"], height, down), "")
 
 
 @rewrite("kpu_conv2d")
@@ -258,7 +257,7 @@ def fuse_kpu_conv2d_pool(graph: Graph, node: Node) -> bool:
     again = graph.add("kpu_download", [made], made.shape, U8, layers)
     result = dequantize(graph, again, floats["range"], layers)
     result.quantised = False  # nncase forgets it, so that a function behind the pool finds no emitter
-    redirect(pool.output, result)
+    redirect(pool.output, result if result.shape == pool.output.shape else mismatched(graph, result, pool.output))
     return True
 
 

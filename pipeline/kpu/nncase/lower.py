@@ -7,7 +7,7 @@ import onnx
 from pipeline.kpu.nncase.buffers import add_copies, mark_idle
 from pipeline.kpu.nncase.graph import Graph, Node, Value
 from pipeline.kpu.nncase.imports import import_onnx
-from pipeline.kpu.nncase.passes import run_passes
+from pipeline.kpu.nncase.passes import PartsShare, run_passes
 from pipeline.kpu.nncase.program import CpuOp, Function, KpuConv, Program, Refusal, Tensor
 from pipeline.kpu.nncase.regions import Function as Cut
 from pipeline.kpu.nncase.regions import cut_functions
@@ -20,8 +20,12 @@ NOT_RUNNABLE = {
     "conv2d_transpose": "a transposed convolution other than 3×3 (or 1×1) has no emitter",
     "sigmoid": "a Sigmoid has no emitter",
     "fake_conv": "a convolution was left between float and the KPU",
+    "shape_mismatch": "has shape mismatch",
 }
 """Operators that nncase finds no emitter for, where they are left after all passes."""
+
+
+INVALID_ARGUMENT = "Invalid argument: the KPU reads a part of what the CPU reads as well, not from its start"
 
 
 def lower(
@@ -30,7 +34,7 @@ def lower(
     prepared: bool = True,
     float_output: bool = True,
     float_head: bool = False,
-    parts_share: bool | None = None,
+    parts_share: PartsShare = None,
 ) -> Program:
     """Return the program that nncase 1.9 makes of a network.
 
@@ -57,18 +61,42 @@ def lower(
     add_copies(graph)
     for cut in functions.values():
         add_copies(cut.graph)
+    fails = tuple(failure for cut in functions.values() for failure in _unreachable_parts(cut))
     steps = _steps(graph, functions)
     outputs = tuple(_tensor(node.inputs[0]) for node in graph.outputs)
     data = _pool(buffers(graph), "data")
-    return Program(_tensor(graph.inputs[0].output), outputs, steps, data, imported.shapes, refusals)
+    return Program(_tensor(graph.inputs[0].output), outputs, steps, data, imported.shapes, refusals, fails)
 
 
 def _without_emitter(graph: Graph) -> list[Refusal]:
     return [
-        Refusal(node.layers[-1] if node.layers else node.op, node.op, NOT_RUNNABLE[node.op])
+        Refusal(node.layers[-1] if node.layers else node.op, node.op, _why(node))
         for node in graph.nodes()
         if node.op in NOT_RUNNABLE
     ]
+
+
+def _why(node: Node) -> str:
+    if node.op != "shape_mismatch":
+        return NOT_RUNNABLE[node.op]
+    return f"{NOT_RUNNABLE[node.op]}: {list(node['given'])}->{list(node.output.shape)}"
+
+
+def _unreachable_parts(cut: Cut) -> list[Refusal]:
+    """Return the parts of a function's inputs and outputs that it reads behind their start.
+
+    nncase's runtime looks a tensor up by where it starts (k210_runtime_function, memory_at) and finds none there.
+    """
+    found = []
+    for node in cut.graph.nodes():
+        if node.op != "slice" or not any(node["begin"]) or node.output.node.action:
+            continue
+        source = node.inputs[0]
+        while source.node.op in ("slice", "bitcast") and not source.node.action:
+            source = source.node.inputs[0]
+        if source.place in ("input", "output", "shared"):
+            found.append(Refusal(node.layers[-1] if node.layers else node.op, node.op, INVALID_ARGUMENT))
+    return found
 
 
 def _steps(graph: Graph, functions: dict[int, Cut]) -> tuple[Function | CpuOp, ...]:

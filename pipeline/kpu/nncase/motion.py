@@ -9,9 +9,11 @@ from pipeline.kpu.nncase.nodes import (
     bitcast,
     concat,
     conv2d,
+    convert,
     dequantize,
     is_constant,
     layers_of,
+    mismatched,
     pad,
     quantize,
     reduce,
@@ -23,9 +25,12 @@ from pipeline.kpu.nncase.rewrite import rewrite
 
 @rewrite("pad")
 def fold_nop_pad(graph: Graph, node: Node) -> bool:
-    """Drop a pad of nothing (fold_pad.cpp)."""
-    if any(map(any, node["pads"])) or any(node["interior"]):
+    """Drop a pad of nothing, also where it puts something between elements (fold_pad.cpp)."""
+    if any(map(any, node["pads"])):
         return False
+    if node.inputs[0].shape != node.output.shape:
+        redirect(node.output, mismatched(graph, node.inputs[0], node.output))
+        return True
     redirect(node.output, node.inputs[0])
     return True
 
@@ -75,14 +80,12 @@ def pad_to_slice(graph: Graph, node: Node) -> bool:
 
 @rewrite("pad")
 def fuse_pad_conv2d(graph: Graph, node: Node) -> bool:
-    """Let a convolution pad (fuse_pad.cpp)."""
+    """Let a convolution pad, with zeros whatever the pad put there (fuse_pad.cpp)."""
     conv = node.child("conv2d")
-    if conv is None or not only(node.output) or len(node["pads"]) != 4 or any(node["interior"]):
+    if conv is None or len(node["pads"]) != 4 or any(node["interior"]):
         return False
     sides = node["pads"][2:]
     if any(p < 0 for pads in sides for p in pads) or not any(map(sum, sides)) or node["mode"] != "constant":
-        return False
-    if node["value"] != 0:
         return False
     rest = pad(graph, node.inputs[0], [*node["pads"][:2], (0, 0), (0, 0)], node.layers)
     pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(conv["pads"], sides, strict=True))
@@ -123,11 +126,30 @@ def _cuts(node: Node, axis: int) -> bool:
     return not (node["begin"][axis] == 0 and node["end"][axis] == whole and node["strides"][axis] == 1)
 
 
+@rewrite("convert")
+def fold_convert(graph: Graph, node: Node) -> bool:
+    """Make two changes of type one, whatever the first would lose (fold_convert.cpp)."""
+    after = node.child("convert")
+    if after is None:
+        return False
+    redirect(after.output, convert(graph, node.inputs[0], after.output.dtype, layers_of(node, after)))
+    return True
+
+
+@rewrite("convert")
+def fold_nop_convert(graph: Graph, node: Node) -> bool:
+    """Drop a change to the same type (fold_convert.cpp)."""
+    if node.inputs[0].dtype != node.output.dtype:
+        return False
+    redirect(node.output, node.inputs[0])
+    return True
+
+
 @rewrite("bitcast")
 def fold_bitcast(graph: Graph, node: Node) -> bool:
     """Make two reshapes one (fold_bitcast.cpp)."""
     after = node.child("bitcast")
-    if after is None or not only(node.output):
+    if after is None:
         return False
     redirect(after.output, bitcast(graph, node.inputs[0], after.output.shape, layers_of(node, after)))
     return True
@@ -146,7 +168,7 @@ def fold_nop_bitcast(graph: Graph, node: Node) -> bool:
 def fold_transpose(graph: Graph, node: Node) -> bool:
     """Make two transposes one (fold_transpose.cpp)."""
     after = node.child("transpose")
-    if after is None or not only(node.output) or len(after["perm"]) != len(node["perm"]):
+    if after is None or len(after["perm"]) != len(node["perm"]):
         return False
     perm = [node["perm"][axis] for axis in after["perm"]]
     redirect(after.output, transpose(graph, node.inputs[0], perm, layers_of(node, after)))
@@ -244,7 +266,7 @@ def transpose_function_motion(graph: Graph, node: Node) -> bool:
 def bitcast_clamp_motion(graph: Graph, node: Node) -> bool:
     """Move a reshape behind a clamp (bitcast_motion.cpp)."""
     before = node.parent("bitcast", 0)
-    if before is None or not only(before.output):
+    if before is None:
         return False
     source = before.inputs[0]
     made = graph.add("clamp", [source], source.shape, "f32", node.layers, **node.settings)
@@ -294,7 +316,7 @@ def dequantize_transpose_motion(graph: Graph, node: Node) -> bool:
 def quantize_bitcast_motion(graph: Graph, node: Node) -> bool:
     """Quantise before a reshape (quantize_motion.cpp)."""
     before = node.parent("bitcast", 0)
-    if before is None or not only(before.output):
+    if before is None:
         return False
     codes = quantize(graph, before.inputs[0], node["range"], node.layers)
     redirect(node.output, bitcast(graph, codes, before.output.shape, before.layers))
@@ -305,7 +327,7 @@ def quantize_bitcast_motion(graph: Graph, node: Node) -> bool:
 def quantize_transpose_motion(graph: Graph, node: Node) -> bool:
     """Quantise before a transpose (quantize_motion.cpp)."""
     before = node.parent("transpose", 0)
-    if before is None or not only(before.output):
+    if before is None:
         return False
     codes = quantize(graph, before.inputs[0], node["range"], node.layers)
     redirect(node.output, transpose(graph, codes, before["perm"], before.layers))
@@ -314,14 +336,19 @@ def quantize_transpose_motion(graph: Graph, node: Node) -> bool:
 
 @rewrite("quantize")
 def quantize_slice_motion(graph: Graph, node: Node) -> bool:
-    """Quantise before a slice (quantize_motion.cpp)."""
+    """Quantise before a slice, but not of a channel shuffle, taken for a batch-to-space (quantize_motion.cpp)."""
     before = node.parent("slice", 0)
-    if before is None or not only(before.output):
+    if before is None or _is_shuffle(before.inputs[0].node):
         return False
     codes = quantize(graph, before.inputs[0], node["range"], node.layers)
     moved = slice_(graph, codes, before["begin"], before["end"], before["strides"], before.layers, part=before["part"])
     redirect(node.output, moved)
     return True
+
+
+def _is_shuffle(node: Node) -> bool:
+    turned = node.parent("transpose", 0) if node.op == "bitcast" else None
+    return turned is not None and turned.inputs[0].node.op == "bitcast"
 
 
 @rewrite("quantize", "dequantize")

@@ -5,7 +5,7 @@ Rewrites that only move or drop reshapes, transposes, pads and slices are in ``m
 
 from __future__ import annotations
 
-from pipeline.kpu.nncase.graph import Graph, Node, Value, redirect
+from pipeline.kpu.nncase.graph import Graph, Node, Value, connect, redirect
 from pipeline.kpu.nncase.nodes import (
     FULL,
     binary,
@@ -49,8 +49,41 @@ def remove_nonsense_binary(graph: Graph, node: Node) -> bool:
         return False
     if node["kind"] in ("sub", "div") and constant is not node.inputs[1]:
         return False
-    redirect(node.output, other)
+    for user, index in list(node.output.users):
+        if node.output.shape == other.shape:
+            connect(user, index, other)
+        else:
+            connect(user, index, graph.add("broadcast", [other], node.output.shape, other.dtype, node.layers))
     return True
+
+
+@rewrite("binary")
+def fold_layernorm(graph: Graph, node: Node) -> bool:
+    """Make ``(x − mean) / √(variance + ε) · γ + β`` one operator (fold_layernorm.cpp, pattern 2)."""
+    mul = _parent_binary(node, "add", "mul")
+    div = _parent_binary(mul, "mul", "div") if mul is not None else None
+    root = div.parent("unary") if div is not None else None
+    stable = root.parent("binary") if root is not None and root["kind"] == "sqrt" else None
+    variance = stable.parent("reduce") if stable is not None and stable["kind"] == "add" else None
+    square = variance.parent("binary") if variance is not None and variance["kind"] == "mean" else None
+    centred = _parent_binary(square, "pow", "sub") if square is not None else None
+    mean = centred.parent("reduce") if centred is not None else None
+    if mul is None or div is None or mean is None or centred is None or mean["kind"] != "mean":
+        return False
+    source = mean.inputs[0]
+    scale, shift = mul.parent("constant"), node.parent("constant")
+    if source not in centred.inputs or div.parent("binary") is not centred or scale is None or shift is None:
+        return False
+    layers = layers_of(mean, node)
+    inputs = [source, scale.output, shift.output]
+    redirect(node.output, graph.add("layer_normalization", inputs, source.shape, "f32", layers))
+    return True
+
+
+def _parent_binary(node: Node, kind: str, wanted: str) -> Node | None:
+    """Return the arithmetic ``wanted`` that gives an input of arithmetic of a kind."""
+    parent = node.parent("binary") if node["kind"] == kind else None
+    return parent if parent is not None and parent["kind"] == wanted else None
 
 
 @rewrite("clamp")
@@ -79,7 +112,7 @@ def fold_conv2d_bias_add(graph: Graph, node: Node) -> bool:
         return False
     constant, other = operands
     conv = other.node
-    if conv.op != "conv2d" or conv["act"] != FULL or not only(other) or count(constant.shape) != other.shape[1]:
+    if conv.op != "conv2d" or conv["act"] != FULL or count(constant.shape) != other.shape[1]:
         return False
     _replace_conv(graph, conv, node, node["act"])
     return True
@@ -164,9 +197,9 @@ def fold_matmul_add(graph: Graph, node: Node) -> bool:
         return False
     constant, other = operands
     product = other.node
-    if product.op == "bitcast" and only(other) and product.inputs[0].node.op == "matmul":
+    if product.op == "bitcast" and product.inputs[0].node.op == "matmul":
         product = product.inputs[0].node
-    if product.op != "matmul" or product["act"] != FULL or not only(product.output) or not only(other):
+    if product.op != "matmul" or product["act"] != FULL:
         return False
     if count(product.inputs[2].shape) != count(constant.shape):
         return False
@@ -259,7 +292,7 @@ def fuse_one_fused_unary_with_binary(graph: Graph, node: Node) -> bool:
     """Make ``f(x) ∘ x`` one function (fuse_unary.cpp)."""
     for index in (0, 1):
         f = node.parent("fused_unary", index)
-        if f is not None and f.inputs[0] is node.inputs[1 - index] and only(f.output):
+        if f is not None and f.inputs[0] is node.inputs[1 - index]:
             redirect(node.output, fused(graph, f.inputs[0], f, node))
             return True
     return False
@@ -269,7 +302,7 @@ def fuse_one_fused_unary_with_binary(graph: Graph, node: Node) -> bool:
 def fuse_two_fused_unary_with_binary(graph: Graph, node: Node) -> bool:
     """Make ``f(x) ∘ g(x)`` one function (fuse_unary.cpp)."""
     f, g = node.parent("fused_unary", 0), node.parent("fused_unary", 1)
-    if f is None or g is None or f.inputs[0] is not g.inputs[0] or not only(f.output) or not only(g.output):
+    if f is None or g is None or f.inputs[0] is not g.inputs[0]:
         return False
     redirect(node.output, fused(graph, f.inputs[0], f, g, node))
     return True

@@ -90,8 +90,18 @@ def concat(graph: Graph, sources: Sequence[Value], axis: int, layers: Iterable[s
 
 def reduce(graph: Graph, kind: str, source: Value, axes: Sequence[int], keep: bool, layers: Iterable[str]) -> Value:
     """Reduce over whole axes."""
-    shape = tuple(1 if i in axes else n for i, n in enumerate(source.shape) if keep or i not in axes)
+    shape = reduced(source.shape, axes, keep)
     return graph.add("reduce", [source], shape, source.dtype, layers, kind=kind, axes=tuple(axes), keep=keep)
+
+
+def reduced(shape: Shape, axes: Sequence[int], keep: bool) -> Shape:
+    """Return the shape of a reduction over whole axes."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape) if keep or i not in axes) or (1,)
+
+
+def convert(graph: Graph, source: Value, dtype: str, layers: Iterable[str]) -> Value:
+    """Change the type of the numbers."""
+    return graph.add("convert", [source], source.shape, dtype, layers)
 
 
 def conv2d(graph: Graph, inputs: Sequence[Value], layers: Iterable[str], **settings: Any) -> Value:
@@ -135,6 +145,13 @@ def dequantize(graph: Graph, source: Value, range_: object, layers: Iterable[str
     result = graph.add("dequantize", [source], source.shape, F32, layers, range=range_)
     result.range = range_
     result.quantised = True
+    return result
+
+
+def mismatched(graph: Graph, given: Value, wanted: Value) -> Value:
+    """Stand for a value that a rewrite would give another shape than its readers know; there nncase stops."""
+    result = graph.add("shape_mismatch", [given], wanted.shape, wanted.dtype, wanted.node.layers, given=given.shape)
+    result.range = wanted.range
     return result
 
 

@@ -9,9 +9,12 @@ import math
 from collections.abc import Callable
 
 from pipeline.kpu.nncase import k210, motion, neutral
-from pipeline.kpu.nncase.graph import F32, Graph, Value, connect
+from pipeline.kpu.nncase.graph import F32, Graph, Node, Value, connect
 from pipeline.kpu.nncase.nodes import FULL, quantize
 from pipeline.kpu.nncase.rewrite import run_pass
+
+PartsShare = bool | Callable[[Node], bool] | None
+"""Whether parts of maps have the calibrated range of the whole: see ``run_passes``."""
 
 BROADCAST = frozenset({"input", "output", "transpose", "pad", "resize_image", "bitcast", "slice", "reduce_window2d"})
 """Operators whose result has the calibrated range of their input (neutral_target.cpp, add_quantization_broadcast)."""
@@ -28,7 +31,10 @@ DEFAULT = (
     motion.fold_pad_pad,
     motion.fold_pad_slice,
     motion.fold_bitcast,
+    motion.fold_convert,
+    motion.fold_nop_convert,
     neutral.remove_nonsense_binary,
+    neutral.fold_layernorm,
     motion.transpose_binary_motion,
     motion.transpose_constant_binary_motion,
     motion.transpose_concat_motion,
@@ -100,7 +106,7 @@ QUANTISING = {
 
 def run_passes(
     graph: Graph,
-    parts_share: bool | None = None,
+    parts_share: PartsShare = None,
     seen: Callable[[str, Graph], None] | None = None,
     *,
     float_head: bool = False,
@@ -109,8 +115,8 @@ def run_passes(
     """Take a graph through all passes; ``seen`` is told of it after each.
 
     Whether a part of a map (half its channels, every other pixel) has the calibrated range of the whole is up to the
-    images: ``parts_share`` says so, None: where a clamp with two finite ends gives the map, all of whose parts reach
-    both ends.
+    images: ``parts_share`` says so of all or, called with its slice, of each; None: where a clamp with two finite ends
+    gives the map, all of whose parts reach both ends.
     """
     for name, rewrites in PASSES.items():
         if not (float_head and name == "matmul_to_conv2d"):
@@ -134,7 +140,7 @@ def _quantise_outputs(graph: Graph) -> None:
             connect(node, 0, quantize(graph, value, value.range, value.node.layers))
 
 
-def _mark_quantised(graph: Graph, parts_share: bool | None) -> None:
+def _mark_quantised(graph: Graph, parts_share: PartsShare) -> None:
     """Note which values have a calibrated range, and which share one (add_quant_checkpoints, broadcast_output)."""
     nodes = graph.nodes()
     for node in nodes:
@@ -144,9 +150,17 @@ def _mark_quantised(graph: Graph, parts_share: bool | None) -> None:
     for node in nodes:
         if node.op not in BROADCAST or not node.inputs or not node.outputs:
             continue
-        shares = parts_share if parts_share is not None else _is_bounded(node.inputs[0])
-        if shares or not node.settings.get("part"):
+        if node.op != "slice" or _shares(node, parts_share):
             node.output.range = node.inputs[0].range
+
+
+def _shares(node: Node, parts_share: PartsShare) -> bool:
+    """Whether a slice has the range of what it cuts; a crop of what only padding added does, but for rare images."""
+    if callable(parts_share):
+        return parts_share(node)
+    if not node["part"]:
+        return True
+    return parts_share if parts_share is not None else _is_bounded(node.inputs[0])
 
 
 def _is_bounded(value: Value) -> bool:

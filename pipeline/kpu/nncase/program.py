@@ -134,6 +134,7 @@ class Program:
         data: buffers of main memory between the steps.
         shapes: of every tensor of the network that is not a constant, batch 1.
         refusals: why it does not compile; empty where it does, but for the KPU's memory.
+        fails_at_run_time: why it cannot run although it compiles.
     """
 
     input: Tensor
@@ -142,6 +143,7 @@ class Program:
     data: tuple[Placed, ...]
     shapes: Mapping[str, Shape]
     refusals: tuple[Refusal, ...] = ()
+    fails_at_run_time: tuple[Refusal, ...] = ()
 
     @property
     def functions(self) -> tuple[Function, ...]:

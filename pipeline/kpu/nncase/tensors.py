@@ -56,6 +56,15 @@ class Tensors:
             return tuple(self.made[name].shape)
         return tuple(self.protos[name].dims)
 
+    def uniform(self, name: str) -> float | None:
+        """Return the number that a constant has everywhere; None where it has several, or lies in another file."""
+        if not self.is_constant(name):
+            return None
+        if name not in self.made and self.protos[name].data_location == onnx.TensorProto.EXTERNAL:
+            return None
+        numbers = self.array(name).reshape(-1)
+        return float(numbers[0]) if numbers.size and (numbers == numbers[0]).all() else None
+
     def __getitem__(self, name: str) -> Value:
         """Return the value of a tensor, a constant made on first use."""
         if name not in self.values:
@@ -76,7 +85,7 @@ def _declared_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
         if kind.HasField("shape"):
             dims = [dim.dim_value for dim in kind.shape.dim]
             if all(n > 0 for n in dims[1:]):
-                shapes[value.name] = tuple(dims)
+                shapes[value.name] = tuple(dims) or (1,)
     return shapes
 
 
