@@ -8,7 +8,7 @@ from pipeline.kpu.nncase.buffers import add_copies, mark_idle
 from pipeline.kpu.nncase.graph import Graph, Node, Value
 from pipeline.kpu.nncase.imports import import_onnx
 from pipeline.kpu.nncase.passes import PartsShare, run_passes
-from pipeline.kpu.nncase.program import CpuOp, Function, KpuConv, Program, Refusal, Tensor
+from pipeline.kpu.nncase.program import CpuOp, Function, KpuConv, Program, Refusal, Tensor, shape_mismatch
 from pipeline.kpu.nncase.regions import Function as Cut
 from pipeline.kpu.nncase.regions import cut_functions
 from pipeline.kpu.nncase.schedule import Placed, buffers
@@ -20,7 +20,6 @@ NOT_RUNNABLE = {
     "conv2d_transpose": "a transposed convolution other than 3×3 (or 1×1) has no emitter",
     "sigmoid": "a Sigmoid has no emitter",
     "fake_conv": "a convolution was left between float and the KPU",
-    "shape_mismatch": "has shape mismatch",
 }
 """Operators that nncase finds no emitter for, where they are left after all passes."""
 
@@ -72,14 +71,14 @@ def _without_emitter(graph: Graph) -> list[Refusal]:
     return [
         Refusal(node.layers[-1] if node.layers else node.op, node.op, _why(node))
         for node in graph.nodes()
-        if node.op in NOT_RUNNABLE
+        if node.op in NOT_RUNNABLE or node.op == "shape_mismatch"
     ]
 
 
 def _why(node: Node) -> str:
-    if node.op != "shape_mismatch":
-        return NOT_RUNNABLE[node.op]
-    return f"{NOT_RUNNABLE[node.op]}: {list(node['given'])}->{list(node.output.shape)}"
+    if node.op == "shape_mismatch":
+        return shape_mismatch(node["given"], node.output.shape)
+    return NOT_RUNNABLE[node.op]
 
 
 def _unreachable_parts(cut: Cut) -> list[Refusal]:

@@ -123,6 +123,11 @@ class Refusal:
     why: str
 
 
+def shape_mismatch(given: Shape, wanted: Shape) -> str:
+    """Return what nncase says where a value has another shape than what reads it knows."""
+    return f"has shape mismatch: [{','.join(map(str, given))}]->[{','.join(map(str, wanted))}]"
+
+
 @dataclass(frozen=True)
 class Program:
     """A network lowered for the K210.

@@ -24,7 +24,7 @@ from pipeline.kpu.nncase.imports import (
 )
 from pipeline.kpu.nncase.imports.operator import Import, ImportRefused, Operator
 from pipeline.kpu.nncase.nodes import dequantize
-from pipeline.kpu.nncase.program import Refusal
+from pipeline.kpu.nncase.program import Refusal, shape_mismatch
 from pipeline.kpu.nncase.tensors import Tensors, attributes_of
 
 IMPORTS: dict[str, Import] = {
@@ -64,6 +64,10 @@ class Imported:
     graph: Graph
     refusals: list[Refusal]
     shapes: dict[str, Shape]
+
+
+_ILL_FORMED = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What importers raise on attributes and ranks that no operator has: nncase crashes on such files or refuses them."""
 
 
 def import_onnx(model: onnx.ModelProto, *, prepared: bool = False) -> Imported:
@@ -119,8 +123,9 @@ def _import(t: Tensors, node: onnx.NodeProto, refused: list[Refusal]) -> None:
         made = IMPORTS.get(node.op_type, _unknown)(t, o)
         results = made if isinstance(made, list) else [made]
         _compare_shapes(t, o, results)
-    except ImportRefused as reason:
-        refused.append(Refusal(name, node.op_type, str(reason)))
+    except (ImportRefused, *_ILL_FORMED) as reason:
+        why = str(reason) if isinstance(reason, ImportRefused) else f"an ill-formed {node.op_type}: {reason}"
+        refused.append(Refusal(name, node.op_type, why))
         results = [_left_out(t, o, output) for output in o.outputs]
     for output, value in zip(o.outputs, results, strict=False):
         t.values[output] = value
@@ -138,7 +143,7 @@ def _compare_shapes(t: Tensors, o: Operator, results: list[Value]) -> None:
         declared = t.declared.get(output)
         if declared is None or (len(declared) == len(value.shape) and declared[1:] == value.shape[1:]):
             continue
-        raise ImportRefused(f"has shape mismatch: {list(value.shape)}->{list(declared)}")
+        raise ImportRefused(shape_mismatch(value.shape, declared))
 
 
 def _left_out(t: Tensors, o: Operator, output: str) -> Value:
