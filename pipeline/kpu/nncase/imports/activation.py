@@ -12,7 +12,7 @@ from pipeline.kpu.nncase.tensors import Tensors
 
 def _relu(t: Tensors, o: Operator) -> Value:
     source = t[o.inputs[0]]
-    if t.prepared and source.node.op in ("conv2d", "conv2d_transpose", "binary"):
+    if t.prepared and source.node.op in ("conv2d", "binary"):
         return t.graph.add("clamp", [source], source.shape, F32, o.layers, low=0.0, high=math.inf)
     return binary(t.graph, "max", t[o.inputs[0]], t.graph.constant((1,), value=0.0), o.layers)
 
