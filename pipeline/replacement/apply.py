@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.replacement.judge import Judge, answers, by_labels
 from pipeline.replacement.regression import record
 from pipeline.replacement.report import Accuracy, Report, layers_of
 from pipeline.replacement.rewrite import Rewritten, rewrite
+from pipeline.replacement.rule import Rule
 from pipeline.replacement.rules import all_rules
 from pipeline.replacement.rules.normalisation import Renormalise
 from pipeline.training.data.sets import DataSet
@@ -59,6 +61,7 @@ def replace_network(
     *,
     seed: int,
     judge: Judge | None = None,
+    rules: Sequence[Rule] | None = None,
 ) -> Replaced:
     """Replace every layer that a rule matches; ``network`` is not changed.
 
@@ -78,6 +81,7 @@ def replace_network(
         settings: the recipe's.
         seed: equal seeds give equal networks.
         judge: measures a network; by the labels of ``validation`` unless given.
+        rules: what may be replaced; every rule there is unless given.
 
     Raises:
         NetworkError: there are no calibration images, or distillation diverges.
@@ -85,7 +89,7 @@ def replace_network(
     if not len(calibration):
         raise NetworkError("no calibration images to fit replacements on", remedy="set quantise.calibration.images")
     judge = judge or by_labels(validation)
-    rules = all_rules()
+    rules = all_rules() if rules is None else rules
     exact = rewrite(copy.deepcopy(network), contract, [rule for rule in rules if rule.kind == "exact"])
     assert exact.contract is not None
     measured, logit_error = _compare(network, contract, exact, calibration[:_COMPARED])
