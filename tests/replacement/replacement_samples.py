@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+import samples_forms
 import samples_structure
 from hypothesis import strategies as st
 from sample_form import Sample, lifted, with_followers
@@ -122,5 +123,6 @@ SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "normalisation": coloured_images,
     "pad-kernel": small_kernels,
     "shift-kernel": large_kernels_over_images,
+    **samples_forms.SAMPLES,
     **samples_structure.SAMPLES,
 }

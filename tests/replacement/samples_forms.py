@@ -1,0 +1,91 @@
+"""Networks for the rules about forms: constants a channel, multipliers, strides, paddings, pools' activations."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from hypothesis import strategies as st
+from sample_form import Sample, lifted
+from torch import Tensor, nn
+
+from pipeline.network.modules import Add, Div, Mul, Sub
+
+IMAGE = st.tuples(st.integers(1, 3), st.integers(5, 9), st.integers(5, 9))
+
+
+class Constant(nn.Module):
+    """One operator whose other operand is a constant, one number a channel or one for all."""
+
+    value: Tensor
+
+    def __init__(self, op: str, channels: int, seed: int) -> None:
+        super().__init__()
+        self.turned = op == "from"
+        self.operator = {"mul": Mul, "add": Add, "sub": Sub, "from": Sub, "div": Div}[op]()
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("value", 0.5 + torch.rand(channels, 1, 1, generator=generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.operator(self.value, x) if self.turned else self.operator(x, self.value)
+        return result
+
+
+def run(draw: st.DrawFn, channels: int, *, first: tuple[str, ...]) -> nn.Sequential:
+    """BatchNorm ("norm") and constants, beginning with one of ``first``."""
+    kinds = ["norm", "mul", "add", "sub", "div", "from"]
+    names = [draw(st.sampled_from(first)), *draw(st.lists(st.sampled_from(kinds), max_size=2))]
+    made = [
+        nn.BatchNorm2d(channels)
+        if name == "norm"
+        else Constant(name, draw(st.sampled_from([1, channels])), draw(st.integers(0, 9)))
+        for name in names
+    ]
+    return nn.Sequential(*made)
+
+
+@st.composite
+def scaled(draw: st.DrawFn) -> Sample:
+    """Caffe's Scale behind a convolution, a BatchNorm in between or not."""
+    image, channels = draw(IMAGE), draw(st.integers(1, 4))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv=nn.Conv2d(image[0], channels, 3, 1, 1))
+    if draw(st.booleans()):
+        layers["norm"] = nn.BatchNorm2d(channels)
+    layers["run"] = run(draw, channels, first=("mul", "add", "sub", "div", "from"))
+    layers["act"] = nn.LeakyReLU(0.1)
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def affine_alone(draw: st.DrawFn) -> Sample:
+    """BatchNorm and constants on the image, behind a pool or an activation, before convolutions of every padding."""
+    image, where = draw(IMAGE), draw(st.sampled_from(["image", "pool", "activation"]))
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    channels = image[0]
+    if where != "image":
+        channels = draw(st.integers(1, 4))
+        layers["stem"] = nn.Conv2d(image[0], channels, 3, 1, 1)
+        layers["before"] = nn.AvgPool2d(2, 1) if where == "pool" else nn.LeakyReLU(0.1)
+    layers["run"] = run(draw, channels, first=("norm", "mul", "add", "sub", "div"))
+    behind = draw(st.sampled_from(["1x1", "valid", "padded", "depthwise", "activation", "activation, pool", "pad"]))
+    if behind.startswith("activation"):
+        layers["act"] = nn.Hardtanh(0.0, math.inf)
+        if behind.endswith("pool"):
+            layers["pool"] = nn.MaxPool2d(2, 2)
+    elif behind == "1x1":
+        layers["conv"] = nn.Conv2d(channels, 3, 1, bias=draw(st.booleans()))
+    else:
+        groups = channels if behind == "depthwise" else 1
+        if behind == "pad":
+            layers["pad"] = nn.ZeroPad2d((0, 1, 0, 1))
+        padding = 0 if behind in ("valid", "pad") else 1
+        layers["conv"] = nn.Conv2d(channels, channels * 2, 3, 1, padding, groups=groups, bias=draw(st.booleans()))
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
+SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
+    "affine-alone": affine_alone,
+    "affine-fold": scaled,
+}

@@ -1,0 +1,108 @@
+"""Constants a channel, multipliers, strides, paddings, pools' activations: what they become."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from replacement_samples import Sample, lifted
+from samples_forms import Constant
+from torch import nn
+
+from pipeline.kpu.check import check_network
+from pipeline.network.lower import to_onnx
+from pipeline.replacement.rewrite import Rewritten, rewrite
+from pipeline.replacement.rules import all_rules
+
+RULES = {rule.name: rule for rule in all_rules()}
+
+
+def applied(sample: Sample, *names: str) -> Rewritten:
+    return rewrite(sample.network, sample.contract, [RULES[name] for name in names])
+
+
+def findings(done: Sample | Rewritten) -> set[str]:
+    assert done.contract is not None
+    checked = check_network(to_onnx(done.network, done.contract))
+    return {finding.rule for finding in checked.findings} - {"tiny-weights"}
+
+
+def kinds(done: Rewritten) -> list[str]:
+    called = [node for node in done.network.graph.nodes if node.op == "call_module"]
+    return [type(done.network.get_submodule(str(node.target))).__name__ for node in called]
+
+
+def convs(done: Rewritten) -> list[nn.Conv2d]:
+    return [module for module in done.network.modules() if isinstance(module, nn.Conv2d)]
+
+
+def why(done: Rewritten, layer: str) -> str:
+    return next(step.why for step in done.steps if step.layer == layer)
+
+
+def pre_activation(*behind: tuple[str, nn.Module]) -> Sample:
+    """As in DenseNet: pool → BatchNorm → Scale → Relu → 3×3."""
+    layers = OrderedDict(
+        stem=nn.Conv2d(3, 8, 3, 1, 1),
+        act=nn.Hardtanh(0.0, 6.0),
+        average=nn.AvgPool2d(3, 1, 1),
+        norm=nn.BatchNorm2d(8),
+        scale=Constant("mul", 8, 1),
+        shift=Constant("add", 8, 2),
+    )
+    layers.update(behind)
+    return lifted(layers, (3, 16, 16))
+
+
+def test_a_batchnorm_and_its_scale_before_an_activation_become_one_depthwise_1x1() -> None:
+    sample = pre_activation(("relu", nn.ReLU()), ("conv", nn.Conv2d(8, 4, 3, 1, 1)))
+    assert {"batch-norm", "constant-arithmetic"} <= findings(sample)
+    done = applied(sample, "affine-alone")
+    assert not {"batch-norm", "constant-arithmetic"} & findings(done)
+    assert kinds(done) == ["Conv2d", "ReLU6", "AvgPool2d", "Conv2d", "ReLU", "Conv2d"]
+    assert convs(done)[1].groups == 8
+
+
+def test_it_is_dense_where_a_pool_behind_it_is_to_be_fused() -> None:
+    done = applied(pre_activation(("relu", nn.ReLU()), ("pool", nn.MaxPool2d(2, 2))), "affine-alone")
+    assert [conv.groups for conv in convs(done)] == [1, 1]
+    assert convs(done)[1].kernel_size == (1, 1)
+
+
+def test_a_1x1_behind_takes_it_for_nothing() -> None:
+    done = applied(pre_activation(("conv", nn.Conv2d(8, 4, 1)), ("relu", nn.ReLU())), "affine-alone")
+    assert kinds(done) == ["Conv2d", "ReLU6", "AvgPool2d", "Conv2d", "ReLU"]
+
+
+def test_batchnorm_on_the_image_becomes_its_mean_and_std_and_nothing_is_left_of_it() -> None:
+    layers = OrderedDict(norm=nn.BatchNorm2d(3), conv=nn.Conv2d(3, 4, 3, 1, 1), act=nn.ReLU())
+    sample = lifted(layers, (3, 8, 8))
+    assert "batch-norm" in findings(sample)
+    done = applied(sample, "affine-alone", "normalisation")
+    assert kinds(done) == ["Conv2d", "ReLU"]
+    assert done.contract is not None
+    assert done.contract.is_uniform
+    assert not findings(done)
+
+
+def test_scale_behind_batchnorm_goes_into_it_and_the_activation_follows() -> None:
+    layers = OrderedDict(
+        conv=nn.Conv2d(3, 4, 3, 1, 1), norm=nn.BatchNorm2d(4), mul=Constant("mul", 4, 0), add=Constant("add", 4, 0)
+    )
+    layers["act"] = nn.ReLU()
+    done = applied(lifted(layers, (3, 8, 8)), "affine-fold", "clip-after-conv")
+    assert kinds(done) == ["Conv2d", "BatchNorm2d", "Hardtanh"]
+
+
+def test_a_map_that_the_kpu_cannot_hold_keeps_its_batchnorm_and_says_so() -> None:
+    layers = OrderedDict(stem=nn.Conv2d(3, 2, 3, 1, 1), pool=nn.AvgPool2d(4), norm=nn.BatchNorm2d(2), act=nn.ReLU())
+    assert "2×2×2" in why(applied(lifted(layers, (3, 8, 8)), "affine-alone"), "norm")
+
+
+@pytest.mark.parametrize("op", ["mul", "add"])
+def test_a_constant_that_varies_over_the_map_is_left_alone(op: str) -> None:
+    constant = Constant(op, 1, 0)
+    constant.value = torch.rand(1, 8, 8)
+    done = applied(lifted(OrderedDict(conv=nn.Conv2d(1, 1, 3, 1, 1), constant=constant), (1, 8, 8)), "affine-fold")
+    assert "not one factor and one summand" in done.steps[0].why
