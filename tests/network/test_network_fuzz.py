@@ -19,8 +19,8 @@ SLOWEST_S = 10.0
 PEAK_MIB = 1024
 
 
-def check(count: int, seed: int, files: tuple[Path, ...] = ()) -> None:
-    command = [sys.executable, str(HERE / "fuzz_onnx.py"), str(count), str(seed), *map(str, files)]
+def check(count: int, seed: int, files: tuple[Path, ...] = (), target: str = "fuzz_onnx:load") -> None:
+    command = [sys.executable, str(HERE / "fuzz_onnx.py"), str(count), str(seed), "--target", target, *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=3000)
     report = json.loads(done.stdout)
     assert report["unexpected"] == []
@@ -139,11 +139,21 @@ def test_damaged_files():
     check(400, 0)
 
 
+def test_damaged_files_are_checked():
+    check(400, 5, target="fuzz_onnx:check")
+
+
 @pytest.mark.bench
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_many_damaged_files(seed):
     check(5000, seed)
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3600)
+def test_many_damaged_files_are_checked():
+    check(5000, 53, target="fuzz_onnx:check")
 
 
 @pytest.mark.bench
