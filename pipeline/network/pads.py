@@ -47,6 +47,8 @@ def transposed_pads(
     if wanted is None and mode in ("NOTSET", "VALID"):
         return explicit_pads(operation, kernel, stride, dilation)
     sizes = operation.sizes()[1:]
+    if len(sizes) != len(stride) or (wanted is not None and len(wanted) < len(stride)):
+        raise operation.refuse(f"{len(sizes)} dimensions of pixels, but strides of {len(stride)}")
     target = [int(size) for size in wanted[-2:]] if wanted else [n * s for n, s in zip(sizes, stride, strict=True)]
     begin, end = [], []
     for size, out, k, s, d, e in zip(sizes, target, kernel, stride, dilation, extra, strict=True):

@@ -69,10 +69,14 @@ class Tensors:
         """Return the value of a tensor, a constant made on first use."""
         if name not in self.values:
             if not self.is_constant(name):
-                raise NetworkError(f"tensor {name!r} is read before anything gives it", where=name)
+                if not name:
+                    raise ValueError("an input that it must have is left out")
+                raise NetworkError(
+                    f"tensor {name!r} is read before anything gives it", where=name, remedy="export the network again"
+                )
             shape = self.shape(name) or (1,)
             value = None
-            if int(np.prod(shape)) == 1:
+            if int(np.prod(shape)) == 1 and self.array(name).dtype.kind in "biuf":
                 value = float(self.array(name).reshape(-1)[0])
             self.values[name] = self.graph.constant(shape, value=value, key=name)
         return self.values[name]

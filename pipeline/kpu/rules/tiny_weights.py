@@ -56,5 +56,6 @@ def _folded_scale(site: Site, array: NDArray[np.generic]) -> NDArray[np.float64]
     if scale is None or variance is None:
         return 1.0
     epsilon = float(after.attributes.get("epsilon", 1e-5))
-    result: NDArray[np.float64] = scale / np.sqrt(variance.astype(np.float64) + epsilon)
+    with np.errstate(all="ignore"):  # a damaged file's variance may be 0 or negative
+        result: NDArray[np.float64] = scale / np.sqrt(variance.astype(np.float64) + epsilon)
     return result

@@ -7,6 +7,9 @@ from pipeline.kpu.nncase.imports.operator import Import, ImportRefused, Operator
 from pipeline.kpu.nncase.nodes import binary, concat, reduce, slice_, unary
 from pipeline.kpu.nncase.tensors import Tensors
 
+_MOST_CHANNELS = 2048
+"""Of an LRN that is followed; networks have a few hundred."""
+
 
 def _batch_norm(t: Tensors, o: Operator) -> Value:
     source = t[o.inputs[0]]
@@ -66,6 +69,8 @@ def _lrn(t: Tensors, o: Operator) -> Value:
     source = t[o.inputs[0]]
     size = int(o.attributes["size"])
     channels = source.shape[1]
+    if channels > _MOST_CHANNELS:
+        raise ImportRefused(f"nncase makes two operators of each of its {channels} channels: too many to follow")
     square = unary(t.graph, "square", source, o.layers)
     sums = []
     for i in range(channels):
