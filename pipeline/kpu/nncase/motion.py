@@ -196,9 +196,9 @@ def transpose_to_reshape(graph: Graph, node: Node) -> bool:
 
 @rewrite("binary")
 def transpose_binary_motion(graph: Graph, node: Node) -> bool:
-    """Move equal transposes of both operands behind the arithmetic (transpose_motion.cpp)."""
+    """Move equal transposes of both operands, but not one of both, behind the arithmetic (transpose_motion.cpp)."""
     a, b = node.parent("transpose", 0), node.parent("transpose", 1)
-    if a is None or b is None or a["perm"] != b["perm"]:
+    if a is None or b is None or a is b or a["perm"] != b["perm"]:
         return False
     made = binary(graph, node["kind"], a.inputs[0], b.inputs[0], node.layers)
     made.node.settings["act"] = node["act"]
@@ -238,15 +238,13 @@ def transpose_concat_motion(graph: Graph, node: Node) -> bool:
 
 @rewrite("pad")
 def transpose_pad_motion(graph: Graph, node: Node) -> bool:
-    """Move a transpose behind a pad (transpose_motion.cpp)."""
-    before = node.parent("transpose", 0)
-    if before is None:
+    """Move a transpose up over a pad (transpose_motion.cpp)."""
+    after = node.child("transpose")
+    if after is None:
         return False
-    pads, gaps = [(0, 0)] * len(before["perm"]), [0] * len(before["perm"])
-    for axis, source in enumerate(before["perm"]):
-        pads[source], gaps[source] = node["pads"][axis], node["interior"][axis]
-    made = pad(graph, before.inputs[0], pads, node.layers, gaps, node["mode"], node["value"])
-    redirect(node.output, transpose(graph, made, before["perm"], before.layers))
+    turned = transpose(graph, node.inputs[0], after["perm"], after.layers)
+    pads, gaps = ([node[key][axis] for axis in after["perm"]] for key in ("pads", "interior"))
+    redirect(after.output, pad(graph, turned, pads, node.layers, gaps, node["mode"], node["value"]))
     return True
 
 

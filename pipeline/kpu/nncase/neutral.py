@@ -8,6 +8,7 @@ from __future__ import annotations
 from pipeline.kpu.nncase.graph import Graph, Node, Value, connect, redirect
 from pipeline.kpu.nncase.nodes import (
     FULL,
+    INTEGER_ZERO,
     binary,
     bitcast,
     conv2d,
@@ -218,7 +219,7 @@ def pad_conv(graph: Graph, node: Node) -> bool:
     if min(source.shape[2:]) >= MIN_SIDE or node.inputs[1].shape[2:] not in ((1, 1), (3, 3)):
         return False
     pads = [(0, 0), (0, 0), *((0, max(0, MIN_SIDE - n)) for n in source.shape[2:])]
-    wide = pad(graph, source, pads, node.layers)
+    wide = pad(graph, source, pads, node.layers, value=INTEGER_ZERO)
     made = conv2d(graph, [wide, *node.inputs[1:]], node.layers, **node.settings)
     shape = node.output.shape
     redirect(node.output, slice_(graph, made, (0,) * 4, shape, (1,) * 4, node.layers))

@@ -15,6 +15,9 @@ FULL = (-math.inf, math.inf)
 
 NO_PADDING: Padding = (0, 0)
 
+INTEGER_ZERO = math.nan
+"""What a pad of integer zeros puts there: nncase takes it for another value than the zero of any other pad."""
+
 
 def pad(
     graph: Graph,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -80,8 +80,12 @@ def for_other_images(model: onnx.ModelProto) -> Iterator[Made]:
 
     lower(model, prepared=False, parts_share=note)
     for answers in product((True, False), repeat=len(slices)):
-        left = iter(answers)
-        yield predicted_of(model, lambda _, left=left: next(left))
+        yield predicted_of(model, _answering(answers))
+
+
+def _answering(answers: tuple[bool, ...]) -> Callable[[Node], bool]:
+    left = iter(answers)
+    return lambda _: next(left)
 
 
 @pytest.mark.parametrize("name", CASES)
