@@ -85,7 +85,53 @@ def affine_alone(draw: st.DrawFn) -> Sample:
     return lifted(layers, image, seed=draw(st.integers(0, 99)))
 
 
+ACTS = [nn.ReLU(), nn.ReLU6(), nn.Hardtanh(0.0, math.inf), nn.LeakyReLU(0.1), nn.Sigmoid(), nn.Tanh(), nn.ELU()]
+
+
+@st.composite
+def pooled_activations(draw: st.DrawFn) -> Sample:
+    """conv → max-pool of any form → a growing activation."""
+    image = draw(IMAGE)
+    kernel = draw(st.integers(2, 4))
+    pool = nn.MaxPool2d(kernel, draw(st.integers(1, kernel)), draw(st.integers(0, kernel // 2)))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(conv=nn.Conv2d(image[0], 3, 3, 1, 1))
+    if draw(st.booleans()):
+        layers["norm"] = nn.BatchNorm2d(3)
+    if draw(st.booleans()):
+        layers["first"] = draw(st.sampled_from(ACTS))
+    layers["pool"], layers["act"] = pool, draw(st.sampled_from(ACTS))
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def lone_activations(draw: st.DrawFn) -> Sample:
+    """Clips on the image and behind layers without a table; activations behind a pool; on large maps and small."""
+    image = draw(st.tuples(st.integers(1, 3), st.integers(4, 18), st.integers(4, 18)))
+    clip = draw(st.sampled_from([nn.Hardtanh(0.0, math.inf), nn.ReLU6(), nn.Hardtanh(-0.5, 0.5)]))
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    before = draw(st.sampled_from(["image", "average", "max", "pad", "crop"]))
+    act = clip
+    if before != "image":
+        layers["stem"] = nn.Conv2d(image[0], 4, 3, 1, 1)
+        layers["first"] = nn.LeakyReLU(0.1)
+    if before in ("average", "max"):
+        kernel = 4 if min(image[1:]) >= 16 and draw(st.booleans()) else 2
+        small = min(image[1:]) // kernel < 4
+        act = nn.Hardtanh(0.0, math.inf) if small else draw(st.sampled_from([clip, nn.SiLU(), *ACTS]))
+        layers["pool"] = (nn.AvgPool2d if before == "average" else nn.MaxPool2d)(kernel, kernel)
+    elif before == "pad":
+        layers["pad"] = nn.ZeroPad2d((0, 1, 2, 0))
+    elif before == "crop":
+        layers["crop"] = nn.ZeroPad2d((0, 0, -1, 0))
+        act = nn.Hardtanh(0.0, math.inf)
+    layers["act"] = act
+    layers["conv"] = nn.Conv2d(4 if before != "image" else image[0], 2, 1)
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
+    "activation-alone": lone_activations,
+    "activation-before-pool": pooled_activations,
     "affine-alone": affine_alone,
     "affine-fold": scaled,
 }

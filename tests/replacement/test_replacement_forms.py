@@ -106,3 +106,41 @@ def test_a_constant_that_varies_over_the_map_is_left_alone(op: str) -> None:
     constant.value = torch.rand(1, 8, 8)
     done = applied(lifted(OrderedDict(conv=nn.Conv2d(1, 1, 3, 1, 1), constant=constant), (1, 8, 8)), "affine-fold")
     assert "not one factor and one summand" in done.steps[0].why
+
+
+@pytest.mark.parametrize("act", [nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.1), nn.Sigmoid()])
+@pytest.mark.parametrize("first", [None, nn.ReLU6()])
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2, 2), nn.MaxPool2d(4, 4)])
+def test_an_activation_behind_a_max_pool_goes_before_it(
+    act: nn.Module, first: nn.Module | None, pool: nn.Module
+) -> None:
+    layers = OrderedDict(conv=nn.Conv2d(3, 4, 3, 1, 1))
+    layers.update({} if first is None else {"first": first})
+    layers.update(pool=pool, act=act, tail=nn.Conv2d(4, 4, 3, 1, 1), last=nn.ReLU6())
+    sample = lifted(layers, (3, 16, 16))
+    assert {"pool-activation", "clip-place"} & findings(sample)
+    done = applied(sample, "activation-before-pool")
+    assert not findings(done) - {"coarse-activation", "clipped-minimum"}
+    assert len(convs(done)) == 2
+
+
+@pytest.mark.parametrize("act", [nn.ReLU6(), nn.Hardtanh(0.0, 1.0), nn.LeakyReLU(0.1)])
+def test_an_activation_behind_a_mean_pool_gets_a_1x1_of_its_own(act: nn.Module) -> None:
+    layers = OrderedDict(conv=nn.Conv2d(3, 4, 3, 1, 1), first=nn.ReLU6(), pool=nn.AvgPool2d(2, 2), act=act)
+    layers["tail"] = nn.Conv2d(4, 4, 3, 1, 1)
+    sample = lifted(layers, (3, 16, 16))
+    assert {"pool-activation", "clip-place"} & findings(sample)
+    assert not findings(applied(sample, "activation-alone"))
+
+
+def test_a_clip_on_the_image_gets_a_1x1_of_its_own() -> None:
+    sample = lifted(OrderedDict(clip=nn.Hardtanh(-1.0, 1.0), conv=nn.Conv2d(3, 4, 3, 1, 1)), (3, 16, 16))
+    assert "clip-place" in findings(sample)
+    assert not findings(applied(sample, "activation-alone"))
+
+
+def test_an_activation_that_falls_stays_behind_the_pool() -> None:
+    layers = OrderedDict(conv=nn.Conv2d(3, 4, 3, 1, 1), pool=nn.MaxPool2d(2, 2), act=nn.SiLU())
+    sample = lifted(layers, (3, 16, 16))
+    done = applied(sample, "activation-before-pool")
+    assert not any(step.taken for step in done.steps)

@@ -15,18 +15,15 @@ import copy
 
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
-from pipeline.kpu import limits
-from pipeline.kpu.memory.feature_map import map_bytes
 from pipeline.network.contract import InputContract
 from pipeline.replacement.activations import ACTIVATIONS
 from pipeline.replacement.affine import AFFINE, Run, fold_before, map_before, run_at
 from pipeline.replacement.convolution import pair
 from pipeline.replacement.cost import chain_cost
+from pipeline.replacement.maps import pointwise_map
 from pipeline.replacement.pointwise import blank_pointwise
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
-from pipeline.training.modes import evaluating
 
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 
@@ -48,14 +45,10 @@ def _match(site: Site) -> Match | Miss:
     taker = _taker(site, run)
     if taker is not None:
         return Match((*run.nodes, taker), f"{found} before {taker.target}")
-    shape = _shape(site, run.nodes[-1])
-    if shape is None:
-        return Miss("the size of its map is not known here")
-    if len(shape) != 3:
-        return Miss("not a map of channels, height and width")
+    shape = pointwise_map(site, run.nodes[-1])
+    if isinstance(shape, Miss):
+        return shape
     size = f"{shape[0]}×{shape[1]}×{shape[2]}"
-    if not _fits(*shape):
-        return Miss(f"the KPU holds no map of {size} and a second one of that size")
     return Match(run.nodes, f"{found} behind {before.target}, {size}")
 
 
@@ -69,8 +62,8 @@ def _build(site: Site, match: Match) -> Built:
         conv = site.module(match.nodes[-1])
         assert isinstance(conv, nn.Conv2d)
         return Built(nn.Sequential(fold_before(conv, *run.on(conv.in_channels))))
-    shape = _shape(site, run.nodes[-1])
-    assert shape is not None
+    shape = pointwise_map(site, run.nodes[-1])
+    assert not isinstance(shape, Miss)
     channels, height, width = shape
     scale, shift = run.on(channels)
     conv = blank_pointwise(channels, channels, groups=_groups(channels, height, width, _followers(site, run)))
@@ -118,13 +111,6 @@ def _followers(site: Site, run: Run) -> tuple[nn.Module, ...]:
     return tuple(found)
 
 
-def _fits(channels: int, height: int, width: int) -> bool:
-    """Whether the KPU can run a 1×1 over the map."""
-    within = limits.MIN_SIDE <= height <= limits.MAX_HEIGHT and limits.MIN_SIDE <= width <= limits.MAX_WIDTH
-    memory = 2 * map_bytes(channels, height, width)
-    return within and channels <= limits.MAX_CHANNELS and memory <= limits.KPU_MEMORY_BYTES
-
-
 def _groups(channels: int, height: int, width: int, followers: tuple[nn.Module, ...]) -> int:
     """``channels`` for a depthwise 1×1, 1 for a dense one where that leaves less to the CPU (a pool, fused).
 
@@ -138,16 +124,6 @@ def _groups(channels: int, height: int, width: int, followers: tuple[nn.Module, 
             return groups
         costs[groups] = (len(cost.cpu), cost.cycles, cost.kmodel_bytes)
     return min(costs, key=costs.__getitem__)
-
-
-def _shape(site: Site, node: fx.Node) -> tuple[int, ...] | None:
-    """Channels, height and width of what ``node`` gives; None without a contract."""
-    if site.contract is None:
-        return None
-    if "tensor_meta" not in node.meta:  # it stays right: a replacement keeps every shape
-        with evaluating(site.network), torch.no_grad():
-            ShapeProp(site.network).propagate(torch.zeros(1, *site.contract.image))
-    return tuple(int(side) for side in node.meta["tensor_meta"].shape[1:])
 
 
 RULE = Rule(
