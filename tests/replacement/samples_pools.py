@@ -1,0 +1,82 @@
+"""Networks for the rules about pools and activations."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+from sample_form import Sample, lifted
+from torch import nn
+
+SIDE = st.integers(6, 13)
+
+
+def behind(draw: st.DrawFn, channels: int, source: str, pool: nn.Module, sides: tuple[int, int]) -> Sample:
+    """A pool behind some layers, a convolution after it."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(2, channels, 3, 1, 1))
+    if "bn" in source:
+        layers["bn"] = nn.BatchNorm2d(channels)
+    if "relu" in source:
+        layers["act"] = nn.ReLU()
+    if "depthwise" in source:
+        layers["depthwise"] = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)
+        layers["act2"] = nn.Hardtanh(0.0, math.inf)
+    if "strided" in source:
+        layers["strided"] = nn.Conv2d(channels, channels, 3, 2, 1)
+        sides = (2 * sides[0], 2 * sides[1])
+        layers["act2"] = nn.ReLU6()
+    layers["pool"] = pool
+    layers["last"] = nn.Conv2d(channels, 2, 1)
+    return lifted(layers, (2, *sides), seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def max_pools(draw: st.DrawFn) -> Sample:
+    """3×3 of both strides and 5×5, 7×7 of stride 1, padded, not padded, rounded up, padded as TensorFlow does."""
+    form = draw(st.sampled_from(["keep", "larger", "halve", "valid", "ceil", "same"]))
+    sides = (draw(SIDE), draw(SIDE))
+    even, odd = (tuple(2 * (side // 2) + more for side in sides) for more in (0, 1))
+    pool: nn.Module
+    if form == "keep":
+        pool = nn.MaxPool2d(3, 1, 1)
+    elif form == "larger":
+        size = draw(st.sampled_from([5, 7]))
+        pool = nn.MaxPool2d(size, 1, size // 2)
+    elif form == "halve":
+        pool, sides = nn.MaxPool2d(3, 2, 1), even
+    elif form == "valid":
+        pool, sides = nn.MaxPool2d(3, 2), odd
+    elif form == "ceil":
+        pool, sides = nn.MaxPool2d(3, 2, ceil_mode=True), even
+    else:
+        pool, sides = nn.Sequential(nn.ConstantPad2d((0, 1, 0, 1), -math.inf), nn.MaxPool2d(3, 2)), even
+    sources = ["relu", "bn relu", "relu depthwise", "relu strided"]
+    if form in ("valid", "ceil", "same"):
+        sources += ["nothing", "bn"]
+    return behind(draw, draw(st.integers(1, 4)), draw(st.sampled_from(sources)), pool, sides)
+
+
+@st.composite
+def unfed_pools(draw: st.DrawFn) -> Sample:
+    """Pools that the KPU has, behind what it does not pool."""
+    pool = draw(
+        st.sampled_from(
+            [
+                nn.MaxPool2d(2, 2),
+                nn.AvgPool2d(2, 2),
+                nn.MaxPool2d(4, 4),
+                nn.AvgPool2d(4, 4),
+                nn.Sequential(nn.ConstantPad2d((0, 1, 0, 1), -math.inf), nn.MaxPool2d(2, 1)),
+            ]
+        )
+    )
+    source = draw(st.sampled_from(["depthwise", "relu strided"]))
+    return behind(draw, draw(st.integers(2, 4)), source, pool, (draw(st.integers(8, 13)), draw(st.integers(8, 13))))
+
+
+SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
+    "max-pool-cascade": max_pools,
+    "pool-behind-identity": unfed_pools,
+}
