@@ -76,7 +76,19 @@ def unfed_pools(draw: st.DrawFn) -> Sample:
     return behind(draw, draw(st.integers(2, 4)), source, pool, (draw(st.integers(8, 13)), draw(st.integers(8, 13))))
 
 
+@st.composite
+def average_pools(draw: st.DrawFn) -> Sample:
+    """3×3 with padding 1; where pads are not counted, the border is not compared."""
+    counted = draw(st.booleans())
+    pool = nn.AvgPool2d(3, draw(st.sampled_from([1, 2])), 1, count_include_pad=counted)
+    sample = behind(
+        draw, draw(st.integers(1, 4)), draw(st.sampled_from(["bn", "relu"])), pool, (draw(SIDE), draw(SIDE))
+    )
+    return Sample(sample.network, sample.contract, 0 if counted else 1)
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
+    "average-pool-conv": average_pools,
     "max-pool-cascade": max_pools,
     "pool-behind-identity": unfed_pools,
 }

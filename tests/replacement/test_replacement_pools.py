@@ -24,11 +24,13 @@ EXACT = [rule for rule in all_rules() if rule.kind == "exact"]
         (nn.MaxPool2d(3, 2), 17),
         (nn.MaxPool2d(3, 2, ceil_mode=True), 16),
         (nn.MaxPool2d(5, 1, 2), 16),
+        (nn.AvgPool2d(3, 1, 1), 16),
+        (nn.AvgPool2d(3, 2, 1), 16),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("stride", [1, 2])
-def test_max_pools_are_all_on_the_kpu(pool: nn.Module, side: int, stride: int) -> None:
+def test_pools_are_all_on_the_kpu(pool: nn.Module, side: int, stride: int) -> None:
     layers = OrderedDict(
         stem=nn.Conv2d(3, 8, 3, stride, 1), act=nn.Hardtanh(0.0, 6.0), pool=pool, last=nn.Conv2d(8, 4, 3, 1, 1)
     )
