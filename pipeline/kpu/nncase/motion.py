@@ -39,7 +39,7 @@ def fold_nop_pad(graph: Graph, node: Node) -> bool:
 def fold_pad_pad(graph: Graph, node: Node) -> bool:
     """Make two pads one (fold_pad.cpp)."""
     after = node.child("pad")
-    if after is None or not only(node.output) or any(node["interior"]) or any(after["interior"]):
+    if after is None or any(node["interior"]) or any(after["interior"]):
         return False
     if node["mode"] != after["mode"] or node["value"] != after["value"]:
         return False
@@ -196,9 +196,11 @@ def transpose_to_reshape(graph: Graph, node: Node) -> bool:
 
 @rewrite("binary")
 def transpose_binary_motion(graph: Graph, node: Node) -> bool:
-    """Move equal transposes of both operands, but not one of both, behind the arithmetic (transpose_motion.cpp)."""
+    """Move equal transposes of both operands, which nothing else reads, behind the arithmetic (transpose_motion.cpp)."""
     a, b = node.parent("transpose", 0), node.parent("transpose", 1)
-    if a is None or b is None or a is b or a["perm"] != b["perm"]:
+    if a is None or b is None or a["perm"] != b["perm"]:
+        return False
+    if any(user is not node for user, _ in (*a.output.users, *b.output.users)):
         return False
     made = binary(graph, node["kind"], a.inputs[0], b.inputs[0], node.layers)
     made.node.settings["act"] = node["act"]

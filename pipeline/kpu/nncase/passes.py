@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 from pipeline.kpu.nncase import k210, motion, neutral
-from pipeline.kpu.nncase.graph import F32, Graph, Node, Value, connect
+from pipeline.kpu.nncase.graph import F32, Graph, Node, Value, connect, prune
 from pipeline.kpu.nncase.nodes import FULL, quantize
 from pipeline.kpu.nncase.rewrite import run_pass
 
@@ -118,6 +118,7 @@ def run_passes(
     images: ``parts_share`` says so of all or, called with its slice, of each; None: where a clamp with two finite ends
     gives the map, all of whose parts reach both ends.
     """
+    prune(graph)
     for name, rewrites in PASSES.items():
         if not (float_head and name == "matmul_to_conv2d"):
             run_pass(graph, rewrites)
