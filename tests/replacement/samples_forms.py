@@ -129,9 +129,31 @@ def lone_activations(draw: st.DrawFn) -> Sample:
     return lifted(layers, image, seed=draw(st.integers(0, 99)))
 
 
+@st.composite
+def multiplied(draw: st.DrawFn) -> Sample:
+    """Depthwise with two to four outputs a channel, of every kernel, stride and padding."""
+    channels, kernel = draw(st.integers(2, 9)), draw(st.sampled_from([1, 3, 5, (1, 3)]))
+    rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
+    wide = nn.Conv2d(
+        channels,
+        channels * draw(st.integers(2, 4)),
+        kernel,
+        draw(st.sampled_from([1, 2])),
+        (rows // 2, columns // 2) if draw(st.booleans()) else 0,
+        groups=channels,
+        bias=draw(st.booleans()),
+    )
+    image = draw(IMAGE)
+    stem = nn.Conv2d(image[0], channels, 3, 1, 1)
+    return lifted(
+        OrderedDict(stem=stem, first=nn.ReLU6(), wide=wide, act=nn.ReLU()), image, seed=draw(st.integers(0, 9))
+    )
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "activation-alone": lone_activations,
     "activation-before-pool": pooled_activations,
     "affine-alone": affine_alone,
     "affine-fold": scaled,
+    "depth-multiplier": multiplied,
 }

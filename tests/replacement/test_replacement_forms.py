@@ -144,3 +144,14 @@ def test_an_activation_that_falls_stays_behind_the_pool() -> None:
     sample = lifted(layers, (3, 16, 16))
     done = applied(sample, "activation-before-pool")
     assert not any(step.taken for step in done.steps)
+
+
+@pytest.mark.parametrize(("channels", "layers"), [(3, 2), (64, 3)])
+def test_a_multiplier_is_repeated_channels_or_dense_over_few(channels: int, layers: int) -> None:
+    stem = nn.Conv2d(3, channels, 3, 1, 1)
+    wide = nn.Conv2d(channels, 2 * channels, 3, 1, 1, groups=channels)
+    sample = lifted(OrderedDict(stem=stem, first=nn.ReLU6(), wide=wide, act=nn.ReLU6()), (3, 16, 16))
+    assert "depth-multiplier" in findings(sample)
+    done = applied(sample, "depth-multiplier")
+    assert not findings(done)
+    assert len(convs(done)) == layers
