@@ -150,10 +150,31 @@ def multiplied(draw: st.DrawFn) -> Sample:
     )
 
 
+@st.composite
+def halved(draw: st.DrawFn) -> Sample:
+    """Depthwise of stride 2 before a 1×1 (behind an activation that is no clamp), another layer, several, or none."""
+    channels, kernel = draw(st.integers(2, 24)), draw(st.sampled_from([1, 3]))
+    size = st.sampled_from([8, 10, 12])
+    image = (draw(st.integers(1, 3)), draw(size), draw(size))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(image[0], channels, 3, 1, 1), first=nn.ReLU6())
+    layers["depthwise"] = nn.Conv2d(channels, channels, kernel, 2, kernel // 2, groups=channels, bias=False)
+    layers["norm"] = nn.BatchNorm2d(channels)
+    behind = draw(st.sampled_from(["1x1", "1x1, stride 2", "3x3", "pool", "nothing"]))
+    layers["act"] = nn.LeakyReLU(0.1) if behind == "1x1" or draw(st.booleans()) else nn.ReLU6()
+    if behind.startswith("1x1"):
+        layers["mix"] = nn.Conv2d(channels, 3, 1, 2 if behind.endswith("2") else 1)
+    elif behind == "3x3":
+        layers["conv"] = nn.Conv2d(channels, 3, 3, 1, 1)
+    elif behind == "pool":
+        layers["pool"] = nn.AvgPool2d(2, 2)
+    return lifted(layers, image, seed=draw(st.integers(0, 9)))
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "activation-alone": lone_activations,
     "activation-before-pool": pooled_activations,
     "affine-alone": affine_alone,
     "affine-fold": scaled,
     "depth-multiplier": multiplied,
+    "depthwise-stride": halved,
 }

@@ -155,3 +155,33 @@ def test_a_multiplier_is_repeated_channels_or_dense_over_few(channels: int, laye
     done = applied(sample, "depth-multiplier")
     assert not findings(done)
     assert len(convs(done)) == layers
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+@pytest.mark.parametrize(
+    ("behind", "found"),
+    [
+        (OrderedDict(act=nn.LeakyReLU(0.1), mix=nn.Conv2d(32, 8, 1)), "activation-before-slice"),
+        (OrderedDict(act=nn.ReLU6(), conv=nn.Conv2d(32, 8, 3, 1, 1)), "depthwise-stride"),
+        (OrderedDict(act=nn.ReLU6(), mix=nn.Conv2d(32, 8, 1, 2)), "double-stride"),
+    ],
+)
+def test_a_depthwise_stride_goes_where_the_kpu_has_one(channels: int, behind: dict[str, nn.Module], found: str) -> None:
+    layers = OrderedDict(stem=nn.Conv2d(3, channels, 3, 1, 1), first=nn.ReLU6())
+    layers["depthwise"] = nn.Conv2d(channels, channels, 3, 2, 1, groups=channels)
+    layers["act"] = behind["act"]
+    for name, conv in list(behind.items())[1:]:
+        assert isinstance(conv, nn.Conv2d)
+        layers[name] = nn.Conv2d(channels, 8, conv.kernel_size[0], conv.stride[0], int(conv.padding[0]))
+    layers["last"] = nn.ReLU6()
+    sample = lifted(layers, (3, 32, 32))
+    assert found in findings(sample)
+    assert not findings(applied(sample, "depthwise-stride"))
+
+
+def test_a_depthwise_stride_before_a_1x1_is_nncases_own_matter() -> None:
+    layers = OrderedDict(stem=nn.Conv2d(3, 8, 3, 1, 1), first=nn.ReLU6(), dw=nn.Conv2d(8, 8, 3, 2, 1, groups=8))
+    layers.update(act=nn.ReLU6(), mix=nn.Conv2d(8, 8, 1), last=nn.ReLU6())
+    sample = lifted(layers, (3, 16, 16))
+    assert not findings(sample)
+    assert "nncase 1.9 moves its stride" in why(applied(sample, "depthwise-stride"), "dw")
