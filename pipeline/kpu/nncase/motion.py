@@ -196,7 +196,7 @@ def transpose_to_reshape(graph: Graph, node: Node) -> bool:
 
 @rewrite("binary")
 def transpose_binary_motion(graph: Graph, node: Node) -> bool:
-    """Move equal transposes of both operands, which nothing else reads, behind the arithmetic (transpose_motion.cpp)."""
+    """Move equal transposes of both operands, read by nothing else, behind the arithmetic (transpose_motion.cpp)."""
     a, b = node.parent("transpose", 0), node.parent("transpose", 1)
     if a is None or b is None or a["perm"] != b["perm"]:
         return False

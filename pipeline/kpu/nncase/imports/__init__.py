@@ -23,7 +23,7 @@ from pipeline.kpu.nncase.imports import (
     softmax,
 )
 from pipeline.kpu.nncase.imports.operator import Import, ImportRefused, Operator
-from pipeline.kpu.nncase.nodes import dequantize
+from pipeline.kpu.nncase.nodes import binary, dequantize
 from pipeline.kpu.nncase.program import Refusal, shape_mismatch
 from pipeline.kpu.nncase.tensors import Tensors, attributes_of
 
@@ -97,7 +97,7 @@ def import_onnx(model: onnx.ModelProto, *, prepared: bool = False) -> Imported:
     source.outputs.append(Value(source, image, U8))
     source.output.place = "input"
     graph.inputs.append(source)
-    tensors.values[inputs[0].name] = dequantize(graph, source.output, source.output, ())
+    tensors.values[inputs[0].name] = _normalised(graph, dequantize(graph, source.output, source.output, ()))
     refused: list[Refusal] = []
     for node in model.graph.node:
         _import(tensors, node, refused)
@@ -108,6 +108,13 @@ def import_onnx(model: onnx.ModelProto, *, prepared: bool = False) -> Imported:
         output.inputs.append(given)
         graph.outputs.append(output)
     return Imported(graph, refused, {name: value.shape for name, value in tensors.values.items()})
+
+
+def _normalised(graph: Graph, image: Value) -> Value:
+    """Normalise with mean 0 and std 1, as ``preprocess`` has it: nncase drops it, but not before other rewrites."""
+    shape = (1, image.shape[1], *(1,) * (len(image.shape) - 2))
+    centred = binary(graph, "sub", image, graph.constant(shape, value=0.0), ())
+    return binary(graph, "div", centred, graph.constant(shape, value=1.0), ())
 
 
 def _import(t: Tensors, node: onnx.NodeProto, refused: list[Refusal]) -> None:
