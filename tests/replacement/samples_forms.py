@@ -170,6 +170,31 @@ def halved(draw: st.DrawFn) -> Sample:
     return lifted(layers, image, seed=draw(st.integers(0, 9)))
 
 
+@st.composite
+def strides_padded_behind(draw: st.DrawFn) -> Sample:
+    """3×3 of stride 2 without zeros before the rows, the columns or both; over an image and over more channels."""
+    size = st.sampled_from([8, 10, 12])
+    image = (draw(st.integers(1, 3)), draw(size), draw(size))
+    top, left = draw(st.sampled_from([(0, 0), (0, 1), (1, 0)]))
+    pads = (left, draw(st.integers(0, 1)), top, draw(st.integers(0, 1)))
+    over = draw(st.sampled_from(["image", "dense", "depthwise"]))
+    channels = image[0] if over == "image" else draw(st.integers(5, 24))
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if over != "image":
+        layers.update(stem=nn.Conv2d(image[0], channels, 3, 1, 1), first=nn.ReLU6())
+    outputs = channels if over == "depthwise" else draw(st.sampled_from([3, 24]))
+    groups = channels if over == "depthwise" else 1
+    if any(pads):
+        layers["pad"] = nn.ZeroPad2d(pads)
+    layers["conv"] = nn.Conv2d(channels, outputs, 3, 2, groups=groups, bias=draw(st.booleans()))
+    if draw(st.booleans()):
+        layers["norm"] = nn.BatchNorm2d(outputs)
+    layers["act"] = draw(st.sampled_from([nn.ReLU6(), nn.LeakyReLU(0.1), nn.Sigmoid()]))
+    if draw(st.booleans()):
+        layers["mix"] = nn.Conv2d(outputs, 3, 1)
+    return lifted(layers, image, seed=draw(st.integers(0, 9)))
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "activation-alone": lone_activations,
     "activation-before-pool": pooled_activations,
@@ -177,4 +202,5 @@ SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "affine-fold": scaled,
     "depth-multiplier": multiplied,
     "depthwise-stride": halved,
+    "padded-stride": strides_padded_behind,
 }

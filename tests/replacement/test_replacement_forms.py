@@ -8,10 +8,12 @@ import pytest
 import torch
 from replacement_samples import Sample, lifted
 from samples_forms import Constant
+from samples_structure import Parallel
 from torch import nn
 
 from pipeline.kpu.check import check_network
 from pipeline.network.lower import to_onnx
+from pipeline.network.modules import Add
 from pipeline.replacement.rewrite import Rewritten, rewrite
 from pipeline.replacement.rules import all_rules
 
@@ -185,3 +187,31 @@ def test_a_depthwise_stride_before_a_1x1_is_nncases_own_matter() -> None:
     sample = lifted(layers, (3, 16, 16))
     assert not findings(sample)
     assert "nncase 1.9 moves its stride" in why(applied(sample, "depthwise-stride"), "dw")
+
+
+@pytest.mark.parametrize("pads", [(0, 1, 0, 1), (0, 0, 0, 0), (1, 0, 0, 1)])
+@pytest.mark.parametrize("channels", [3, 6, 24])
+@pytest.mark.parametrize("kind", ["dense", "depthwise", "depthwise, 1x1"])
+def test_a_stride_padded_behind_the_image_runs_on_the_kpu(pads: tuple[int, ...], channels: int, kind: str) -> None:
+    groups = 1 if kind == "dense" else channels
+    layers = OrderedDict(stem=nn.Conv2d(3, channels, 3, 1, 1), first=nn.ReLU6())
+    if any(pads):
+        layers["pad"] = nn.ZeroPad2d(pads)
+    layers.update(conv=nn.Conv2d(channels, channels, 3, 2, groups=groups), act=nn.ReLU6())
+    layers["tail"] = nn.Conv2d(channels, 4, 1) if kind.endswith("1x1") else nn.Conv2d(channels, 4, 3, 1, 1)
+    layers["last"] = nn.ReLU6()
+    sample = lifted(layers, (3, 16, 16))
+    assert {"padding", "tf-same-padding"} & findings(sample)
+    done = applied(sample, "padded-stride")
+    assert not findings(done)
+    if any(pads):  # else a crop of bytes is left to the CPU
+        checked = check_network(to_onnx(done.network, sample.contract))
+        assert not {op for layer in checked.prediction.layers for op in layer.cpu_ops} & {"pad", "slice", "quantize"}
+
+
+def test_a_stride_in_a_residual_branch_is_left_to_the_rules_that_merge_it_whole() -> None:
+    first = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(8, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1))
+    block = Parallel(Add(), first, nn.Conv2d(8, 8, 1, 2))
+    sample = lifted(OrderedDict(stem=nn.Conv2d(3, 8, 3, 1, 1), act=nn.ReLU(), block=block, last=nn.ReLU()), (3, 16, 16))
+    done = applied(sample, "padded-stride")
+    assert not any(step.taken for step in done.steps)
