@@ -175,9 +175,9 @@ def strides_padded_behind(draw: st.DrawFn) -> Sample:
     """3×3 of stride 2 without zeros before the rows, the columns or both; over an image and over more channels."""
     size = st.sampled_from([8, 10, 12])
     image = (draw(st.integers(1, 3)), draw(size), draw(size))
-    top, left = draw(st.sampled_from([(0, 0), (0, 1), (1, 0)]))
-    pads = (left, draw(st.integers(0, 1)), top, draw(st.integers(0, 1)))
     over = draw(st.sampled_from(["image", "dense", "depthwise"]))
+    top, left = draw(st.sampled_from([(0, 0), (0, 1), (1, 0)] if over == "depthwise" else [(0, 0), (0, 1)]))
+    pads = (left, draw(st.integers(0, 1)), top, draw(st.integers(0, 1)))
     channels = image[0] if over == "image" else draw(st.integers(5, 24))
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if over != "image":

@@ -215,3 +215,11 @@ def test_a_stride_in_a_residual_branch_is_left_to_the_rules_that_merge_it_whole(
     sample = lifted(OrderedDict(stem=nn.Conv2d(3, 8, 3, 1, 1), act=nn.ReLU(), block=block, last=nn.ReLU()), (3, 16, 16))
     done = applied(sample, "padded-stride")
     assert not any(step.taken for step in done.steps)
+
+
+def test_columns_that_nncase_picks_itself_are_left_to_it() -> None:
+    layers = OrderedDict(stem=nn.Conv2d(3, 8, 3, 1, 1), act=nn.ReLU6(), pad=nn.ZeroPad2d((0, 1, 1, 0)))
+    layers.update(conv=nn.Conv2d(8, 8, 3, 2), last=nn.ReLU6())
+    sample = lifted(layers, (3, 16, 16))
+    assert not findings(sample)
+    assert "right-top pool" in why(applied(sample, "padded-stride"), "conv")

@@ -103,6 +103,8 @@ def _form(site: Site) -> _Form | Miss:
     begins, ends = (own[0] + top, own[1] + left), (own[0] + bottom, own[1] + right)
     if begins == (1, 1):
         return Miss("padded before the image as the KPU pads")
+    if begins[0] == 1 and conv.groups == 1:
+        return Miss("padded before the rows as the KPU pads; the columns it picks itself (its right-top pool)")
     shape = value_shape(site, before)
     if shape is None:
         return Miss("the size of its input is not known here")
@@ -187,8 +189,8 @@ RULE = Rule(
     name="padded-stride",
     kind="exact",
     concerns=(nn.Conv2d,),
-    matches="3×3 of stride 2, dense or depthwise, on even sizes without zeros before the image (valid, TensorFlow's "
-    "SAME)",
+    matches="3×3 of stride 2 on even sizes without zeros above the image (valid, TensorFlow's SAME), or, depthwise, to "
+    "its left",
     becomes="two 3×3 over an image: copies of every other pixel, then the kernel; else the kernel at stride 1 and a "
     "layer that picks every other pixel",
     why="nncase 1.9 pads the map before and after it in float on the CPU",
