@@ -51,14 +51,17 @@ def canonical(activation: nn.Module) -> tuple[object, ...]:
     return (type(activation).__name__, *(pair for pair in values if pair[0] not in ("training", "inplace")))
 
 
+def identity_range(activation: nn.Module | None) -> Range | None:
+    """Return where ``activation`` is the identity, None where that is nowhere (SiLU, Sigmoid, …)."""
+    if activation is None:
+        return ANY
+    return (0.0, math.inf) if isinstance(activation, nn.LeakyReLU) else _bounds(activation)
+
+
 def unchanged(activation: nn.Module | None, given: Range) -> bool:
     """Return whether ``activation`` is the identity on every value within ``given``."""
-    if activation is None:
-        return True
-    bounds = _bounds(activation)
-    if bounds is not None:
-        return bounds[0] <= given[0] and given[1] <= bounds[1]
-    return isinstance(activation, nn.LeakyReLU) and given[0] >= 0
+    where = identity_range(activation)
+    return where is not None and where[0] <= given[0] and given[1] <= where[1]
 
 
 def range_after(activation: nn.Module) -> Range:

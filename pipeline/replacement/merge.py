@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from pipeline.kpu.limits import KPU_MEMORY_BYTES, MAX_CHANNELS, MAX_WEIGHT_LOADS, weight_loads
 from pipeline.kpu.memory.feature_map import map_bytes
 from pipeline.network.modules import Slice
-from pipeline.replacement.activations import ANY, Range, canonical, range_after, unchanged
+from pipeline.replacement.activations import ANY, Range, canonical, identity_range, range_after, unchanged
 from pipeline.replacement.branches import Pads, Step
 from pipeline.replacement.rule import Miss
 
@@ -38,6 +38,7 @@ MOST_GROWTH = 3.0
 _SMALL = 16384
 """Weights (bytes in a kmodel) below which growth does not matter."""
 _MOST_PLACEMENTS = 4096
+_MARGIN = 0.1
 _KEEP_RANGE = (nn.AvgPool2d, nn.ConstantPad3d, Slice)
 
 Join = Literal["sum", "concat"]
@@ -172,12 +173,28 @@ def describe_plan(branches: Sequence[Sequence[Step]], layers: Sequence[Layer]) -
     return f"{len(branches)} branches; {widths}→{layers[-1].outputs} channels, {before:,}→{_weights(layers):,} weights"
 
 
-def chain(layers: Sequence[Layer], carry: Carry | None = None, *, blank: bool = False) -> nn.Sequential:
+def carry(layers: Sequence[Layer], values: Tensor) -> Carry:
+    """Return the scale and offset that bring every channel of ``values`` (N×C×H×W) to where activations keep it.
+
+    A tenth of its range is left on either side, for images that ``values`` does not hold.
+    """
+    low, high = values.amin((0, 2, 3)).double(), values.amax((0, 2, 3)).double()
+    margin = _MARGIN * (high - low)
+    low, high = low - margin, high + margin
+    windows = [identity_range(layer.activation) or ANY for layer in layers if _ORIGIN in layer.targets]
+    bottom = max((window[0] for window in windows), default=-math.inf)
+    top = min((window[1] for window in windows), default=math.inf)
+    scale = torch.ones_like(low)
+    if math.isfinite(bottom) and math.isfinite(top):
+        scale = ((top - bottom) / (high - low).clamp_min(torch.finfo(low.dtype).tiny)).clamp_max(1.0)
+    return Carry(scale, bottom - low * scale if math.isfinite(bottom) else torch.zeros_like(low))
+
+
+def chain(layers: Sequence[Layer], *, blank: bool = False) -> nn.Sequential:
     """Return the convolutions of a plan, with a layer of zeros before one whose padding differs from side to side.
 
     Args:
         layers: the plan.
-        carry: how the branches' input is carried; None for as it is.
         blank: leave all weights zero.
     """
     made = nn.Sequential()
@@ -195,15 +212,25 @@ def chain(layers: Sequence[Layer], carry: Carry | None = None, *, blank: bool = 
             groups=layer.inputs if layer.by_channel else 1,
             device="meta",
         ).to_empty(device="cpu")
-        assert conv.bias is not None
-        with torch.no_grad():
-            weight, bias = (0.0, 0.0) if blank else parameters(layer, carry if number > 1 else None, carry)
-            conv.weight.copy_(torch.as_tensor(weight))
-            conv.bias.copy_(torch.as_tensor(bias))
+        for parameter in conv.parameters():
+            nn.init.zeros_(parameter)
         made.add_module(f"merged{number}", conv)
         if layer.activation is not None:
             made.add_module(f"act{number}", copy.deepcopy(layer.activation))
+    if not blank:
+        set_weights(layers, made)
     return made
+
+
+def set_weights(layers: Sequence[Layer], made: nn.Sequential, carried: Carry | None = None) -> None:
+    """Set the weights of a plan's `chain`; ``carried`` is how the branches' input is carried, None for as it is."""
+    convs = [layer for layer in made if isinstance(layer, nn.Conv2d)]
+    for number, (layer, conv) in enumerate(zip(layers, convs, strict=True)):
+        weight, bias = parameters(layer, carried if number else None, carried)
+        assert conv.bias is not None
+        with torch.no_grad():
+            conv.weight.copy_(weight)
+            conv.bias.copy_(bias)
 
 
 def parameters(layer: Layer, given: Carry | None, wanted: Carry | None) -> tuple[Tensor, Tensor]:
@@ -386,7 +413,7 @@ def _activation(blocks: Sequence[Block], ranges: dict[State, Range], shifted: bo
     for block in blocks:
         if block.step is not None and block.step.activation is not None:
             continue
-        if shifted and block.source == block.target == _ORIGIN:
+        if shifted and block.source == block.target == _ORIGIN and identity_range(kept) is not None:
             continue
         known = _range(block, ranges)
         if not unchanged(kept, known):

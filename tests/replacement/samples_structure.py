@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 from hypothesis import strategies as st
 from sample_form import Sample, lifted
 from torch import Tensor, nn
 
-from pipeline.network.modules import Add, Concat, Slice
+from pipeline.network.modules import Add, Concat, Mul, Reshape, Slice, Transpose
 
 IMAGE = st.tuples(st.integers(1, 3), st.integers(4, 9), st.integers(4, 9))
 
@@ -129,7 +130,114 @@ def concats(draw: st.DrawFn) -> Sample:
     return after_stem(Parallel(Concat(1), *branches), channels, image, draw(st.integers(0, 99)), stem)
 
 
+class Gated(nn.Module):
+    """``x · gate(mean of x)``."""
+
+    def __init__(self, channels: int, inner: int, act: nn.Module, sigmoid: nn.Module, *, dense: bool) -> None:
+        super().__init__()
+        self.pool, self.act, self.sigmoid, self.mul = nn.AdaptiveAvgPool2d(1), act, sigmoid, Mul()
+        self.flatten, self.shape = (
+            (nn.Flatten(), Reshape((channels, 1, 1))) if dense else (nn.Identity(), nn.Identity())
+        )
+        make = nn.Linear if dense else partial(nn.Conv2d, kernel_size=1)
+        self.squeeze, self.excite = make(channels, inner), make(inner, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.excite(self.act(self.squeeze(self.flatten(self.pool(x)))))
+        return self.mul(x, self.shape(self.sigmoid(gate)))
+
+
+@st.composite
+def gates(draw: st.DrawFn) -> Sample:
+    """Squeeze-and-excitation, as convolutions or fully connected layers, before a convolution or an activation."""
+    channels, image = draw(st.integers(4, 8)), draw(IMAGE)
+    block = Gated(
+        channels,
+        2,
+        draw(st.sampled_from([nn.ReLU(), nn.Hardswish()])),
+        draw(st.sampled_from([nn.Sigmoid(), nn.Hardsigmoid()])),
+        dense=draw(st.booleans()),
+    )
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=conv(image[0], channels, 3, act=nn.ReLU()), gated=block)
+    if draw(st.booleans()):
+        layers["after"] = conv(channels, 2 * channels, draw(st.sampled_from([1, 3])), act=nn.ReLU())
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def signed_residuals(draw: st.DrawFn) -> Sample:
+    """MobileNetV2's block with an identity shortcut; the value that is added has no activation."""
+    channels, image, bn = draw(st.integers(3, 6)), draw(IMAGE), draw(st.booleans())
+    act: nn.Module = draw(st.sampled_from([nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.1)]))
+    wide = draw(st.integers(2, 4)) * channels
+    body = nn.Sequential(
+        conv(channels, wide, 1, act=act, bn=bn),
+        conv(wide, wide, 3, act=act, groups=wide, bn=bn),
+        conv(wide, channels, 1, bn=bn),
+    )
+    layers = OrderedDict(stem=conv(image[0], channels, 3), block=Parallel(Add(), nn.Identity(), body))
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> Sample:
+    """Grouped 1×1 and 3×3, strided, dilated, padded or not."""
+    groups, kernel = draw(st.integers(2, 3)), draw(st.sampled_from([1, 3]))
+    dilation = draw(st.sampled_from([1, 2])) if kernel == 3 else 1
+    image = (2 * groups, draw(st.integers(5, 9)), draw(st.integers(5, 9)))
+    layer = nn.Conv2d(
+        image[0],
+        draw(st.integers(1, 3)) * groups,
+        kernel,
+        draw(st.sampled_from([1, 2])),
+        draw(st.integers(0, kernel // 2)),
+        dilation,
+        groups,
+        bias=draw(st.booleans()),
+    )
+    layers = OrderedDict(conv=layer, bn=nn.BatchNorm2d(layer.out_channels), act=nn.LeakyReLU(0.1))
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def many_groups(draw: st.DrawFn) -> Sample:
+    """Grouped 3×3 with too many groups to be made dense."""
+    groups = draw(st.sampled_from([32, 48]))
+    channels, image = groups * 3, (1, draw(st.integers(5, 7)), draw(st.integers(5, 7)))
+    layer = nn.Conv2d(channels, channels, 3, draw(st.sampled_from([1, 2])), 1, groups=groups, bias=draw(st.booleans()))
+    layers = OrderedDict(stem=conv(1, channels, 3, act=nn.ReLU()), grouped=layer)
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def shuffles(draw: st.DrawFn) -> Sample:
+    """A channel shuffle after a convolution, before one, or alone."""
+    groups, image = draw(st.integers(2, 3)), draw(IMAGE)
+    channels = 2 * groups
+    shuffle = nn.Sequential(
+        Reshape((groups, 2, *image[1:])), Transpose((0, 2, 1, 3, 4)), Reshape((channels, *image[1:]))
+    )
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=conv(image[0], channels, 3, act=nn.ReLU()))
+    where = draw(st.sampled_from(["after", "before", "alone"]))
+    if where == "after":
+        act = draw(st.sampled_from([nn.ReLU(), nn.Hardswish(), None]))
+        layers["grouped"] = conv(
+            channels, channels, 1, groups=draw(st.sampled_from([1, groups])), act=act, bn=draw(st.booleans())
+        )
+    else:
+        layers["pool"] = nn.MaxPool2d(3, 1, 1)
+    layers["shuffle"] = shuffle
+    layers["next"] = conv(channels, channels, 3, groups=channels if where == "alone" else 1, act=nn.ReLU())
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "concat-merge": concats,
+    "grouped-dense": grouped,
+    "grouped-separable": many_groups,
+    "residual-carry": signed_residuals,
     "residual-merge": residuals,
+    "shuffle-fold": shuffles,
+    "squeeze-linear": gates,
+    "squeeze-removed": gates,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime
@@ -16,7 +17,7 @@ from torch import fx, nn
 from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
 from pipeline.replacement.regression import record, regress
-from pipeline.replacement.rewrite import Rewritten, rewrite
+from pipeline.replacement.rewrite import Candidate, Choice, Rewritten, rewrite
 from pipeline.replacement.rule import Rule
 from pipeline.replacement.rules import all_rules
 from pipeline.training.accuracy import predict
@@ -123,12 +124,14 @@ def test_regression_brings_a_learned_block_near_the_layer_it_replaces(rule: Rule
     def check(sample: Sample, seed: int) -> None:
         errors = []
 
-        def prepare(rule_, site, match, built) -> None:
+        def fitted(candidates: Sequence[Candidate]) -> Choice:
+            (candidate,) = candidates
+            match, built = candidate.match, candidate.built
             read, gives = str(match.nodes[0].all_input_nodes[0].target), str(match.nodes[-1].target)
             images = pixels(sample.contract, seed, 40)
             values = record(sample.network, (read, gives), images, sample.contract)
             blank = copy.deepcopy(built.chain)
-            rule_.initialise(site, match, built.chain, values[read], values[gives], seed)
+            rule.initialise(candidate.site, match, built.chain, values[read], values[gives], seed)
             fit = regress(built.chain, values[read], values[gives], 40, seed, "fitting")
             for layer in blank:
                 if isinstance(layer, nn.Conv2d):
@@ -137,8 +140,9 @@ def test_regression_brings_a_learned_block_near_the_layer_it_replaces(rule: Rule
                         layer.reset_parameters()
             at_random = regress(blank, values[read], values[gives], 40, seed, "fitting")
             errors.append((fit, at_random))
+            return Choice(candidate)
 
-        rewrite(sample.network, sample.contract, [rule], prepare)
+        rewrite(sample.network, sample.contract, [rule], fitted)
         for fit, at_random in errors:
             assert fit.fitted < 0.5
             assert fit.fitted <= 0.8 * at_random.fitted
