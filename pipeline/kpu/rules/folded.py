@@ -231,24 +231,31 @@ class _Source:
 
     def values(self, tensor: str, root: str, x: Values, operators: set[str]) -> Values:
         """Return a tensor for given values of the root, and note the operators between."""
-        if tensor == root:
-            return x
+        return self._values(tensor, root, {root: x}, operators)
+
+    def _values(self, tensor: str, root: str, found: dict[str, Values], operators: set[str]) -> Values:
+        """Compute each tensor once: a chain of x + x would else be walked 2ⁿ times."""
+        if tensor not in found:
+            found[tensor] = self._computed(tensor, root, found, operators)
+        return found[tensor]
+
+    def _computed(self, tensor: str, root: str, found: dict[str, Values], operators: set[str]) -> Values:
         layer = self.network.producers.get(tensor)
         if layer is None:
             known = scalar(self.network, tensor)
             if known is None:
                 raise _UnknownFunction
-            return np.full_like(x, known)
+            return np.full_like(found[root], known)
         if layer.op in self.passed:
-            return self.values(layer.inputs[0], root, x, operators)
+            return self._values(layer.inputs[0], root, found, operators)
         operators.add(layer.op)
         if layer.op == "Clip":
-            return np.clip(self.values(layer.inputs[0], root, x, operators), *bounds(self.network, layer))
+            return np.clip(self._values(layer.inputs[0], root, found, operators), *bounds(self.network, layer))
         if layer.op in FUNCTIONS:
-            return FUNCTIONS[layer.op](self.values(layer.inputs[0], root, x, operators), layer)
+            return FUNCTIONS[layer.op](self._values(layer.inputs[0], root, found, operators), layer)
         if layer.op not in ARITHMETIC:
             raise _UnknownFunction
-        given = [self.values(name, root, x, operators) for name in layer.inputs]
+        given = [self._values(name, root, found, operators) for name in layer.inputs]
         result = given[0]
         for other in given[1:]:
             result = _BINARY[layer.op](result, other)
