@@ -65,10 +65,13 @@ def affine_alone(draw: st.DrawFn) -> Sample:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = image[0]
     if where != "image":
-        channels = draw(st.integers(1, 4))
+        channels = draw(st.integers(2, 4))
         layers["stem"] = nn.Conv2d(image[0], channels, 3, 1, 1)
         layers["before"] = nn.AvgPool2d(2, 1) if where == "pool" else nn.LeakyReLU(0.1)
-    layers["run"] = run(draw, channels, first=("norm", "mul", "add", "sub", "div"))
+    first = ("norm", "mul", "add", "sub", "div")
+    if where == "activation":  # one number for all channels would be part of the activation
+        layers["norm"], first = nn.BatchNorm2d(channels), ("mul", "add", "sub", "div", "from")
+    layers["run"] = run(draw, channels, first=first)
     behind = draw(st.sampled_from(["1x1", "valid", "padded", "depthwise", "activation", "activation, pool", "pad"]))
     if behind.startswith("activation"):
         layers["act"] = nn.Hardtanh(0.0, math.inf)

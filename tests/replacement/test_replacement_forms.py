@@ -223,3 +223,11 @@ def test_columns_that_nncase_picks_itself_are_left_to_it() -> None:
     sample = lifted(layers, (3, 16, 16))
     assert not findings(sample)
     assert "right-top pool" in why(applied(sample, "padded-stride"), "conv")
+
+
+def test_one_number_for_all_channels_is_part_of_the_activation_before_it() -> None:
+    layers = OrderedDict(stem=nn.Conv2d(3, 8, 3, 1, 1), act=nn.LeakyReLU(0.1), shift=Constant("add", 1, 0))
+    layers.update(conv=nn.Conv2d(8, 4, 3, 1, 1), last=nn.ReLU6())
+    done = applied(lifted(layers, (3, 16, 16)), "affine-alone")
+    assert not any(step.taken for step in done.steps)
+    assert "part of the KPU's activation" in done.steps[0].why

@@ -45,6 +45,8 @@ def _match(site: Site) -> Match | Miss:
     taker = _taker(site, run)
     if taker is not None:
         return Match((*run.nodes, taker), f"{found} before {taker.target}")
+    if run.scale.numel() == 1 and _has_table(site, before):
+        return Miss("one factor and one summand for all channels: nncase 1.9 makes them part of the KPU's activation")
     shape = pointwise_map(site, run.nodes[-1])
     if isinstance(shape, Miss):
         return shape
@@ -96,6 +98,13 @@ def _taker(site: Site, run: Run) -> fx.Node | None:
         return None
     padded = conv.padding != "valid" if isinstance(conv.padding, str) else any(pair(conv.padding))
     return after if not padded or not bool(run.shift.any()) else None
+
+
+def _has_table(site: Site, node: fx.Node | None) -> bool:
+    """Whether a convolution gives the value, over activations: its activation table can hold one more function."""
+    while node is not None and isinstance(site.module(node), ACTIVATIONS):
+        node = site.before(node)
+    return node is not None and isinstance(site.module(node), nn.Conv2d)
 
 
 def _followers(site: Site, run: Run) -> tuple[nn.Module, ...]:
