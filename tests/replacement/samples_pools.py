@@ -87,8 +87,28 @@ def average_pools(draw: st.DrawFn) -> Sample:
     return Sample(sample.network, sample.contract, 0 if counted else 1)
 
 
+@st.composite
+def norms(draw: st.DrawFn) -> Sample:
+    """LocalResponseNorm as in AlexNet (behind an activation, a pool behind it) and in Inception v1 (behind a pool)."""
+    channels = draw(st.integers(3, 6))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(2, channels, 3, 1, 1))
+    form = draw(st.sampled_from(["conv", "pool"]))
+    if draw(st.booleans()):
+        layers["bn"] = nn.BatchNorm2d(channels)
+    layers["act"] = draw(st.sampled_from([nn.ReLU(), nn.LeakyReLU(0.1), nn.ReLU6()]))
+    if form == "pool":
+        layers["pool"] = nn.MaxPool2d(2, 2)
+    layers["norm"] = nn.LocalResponseNorm(draw(st.sampled_from([3, 5])), draw(st.sampled_from([1e-4, 0.05])))
+    if draw(st.booleans()):
+        layers["pool2"] = nn.MaxPool2d(2, 2)
+    layers["last"] = nn.Conv2d(channels, 2, 1)
+    return lifted(layers, (2, draw(st.integers(8, 13)), draw(st.integers(8, 13))), seed=draw(st.integers(0, 99)))
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "average-pool-conv": average_pools,
+    "local-response-linear": norms,
+    "local-response-scale": norms,
     "max-pool-cascade": max_pools,
     "pool-behind-identity": unfed_pools,
 }
