@@ -148,7 +148,7 @@ def plan(
         elif best is None or _weights(layers) < _weights(best):
             best = layers
     if best is None:
-        return Miss(reasons[0])
+        return Miss(reasons[-1])  # of the placements, the latest is the one that a sum needs
     return _within_limits(best, sum(step.weights for steps in branches for step in steps))
 
 
