@@ -119,9 +119,11 @@ def lone_activations(draw: st.DrawFn) -> Sample:
         layers["first"] = nn.LeakyReLU(0.1)
     if before in ("average", "max"):
         kernel = 4 if min(image[1:]) >= 16 and draw(st.booleans()) else 2
-        small = min(image[1:]) // kernel < 4
-        act = nn.Hardtanh(0.0, math.inf) if small else draw(st.sampled_from([clip, nn.SiLU(), *ACTS]))
-        layers["pool"] = (nn.AvgPool2d if before == "average" else nn.MaxPool2d)(kernel, kernel)
+        average = before == "average" or min(image[1:]) // kernel < 4
+        act = draw(st.sampled_from([clip, nn.SiLU(), *ACTS])) if average else nn.SiLU()  # others go before a max-pool
+        if min(image[1:]) // kernel < 4:
+            act = nn.Hardtanh(0.0, math.inf)
+        layers["pool"] = (nn.AvgPool2d if average else nn.MaxPool2d)(kernel, kernel)
     elif before == "pad":
         layers["pad"] = nn.ZeroPad2d((0, 1, 2, 0))
     elif before == "crop":

@@ -90,7 +90,7 @@ def test_a_trained_network_keeps_its_accuracy(trained: Trained) -> None:
 
     by_name = {layer.name: layer for layer in report.layers}
     assert by_name["l0"].becomes == ("l0_shift1", "l0")
-    assert [tried.rule for tried in by_name["l0"].tried] == ["normalisation", "pad-kernel", "shift-kernel"]
+    assert {"normalisation", "pad-kernel", "shift-kernel"} <= {tried.rule for tried in by_name["l0"].tried}
     assert by_name["l3"].becomes == ("l3_part1", "l3")
     learned = by_name["l3"].measured
     assert learned["error_fitted"] < 0.5 * learned["error_initial"]

@@ -231,3 +231,9 @@ def test_one_number_for_all_channels_is_part_of_the_activation_before_it() -> No
     done = applied(lifted(layers, (3, 16, 16)), "affine-alone")
     assert not any(step.taken for step in done.steps)
     assert "part of the KPU's activation" in done.steps[0].why
+
+
+def test_a_relu_behind_a_pool_of_what_a_relu_gave_is_left_out() -> None:
+    layers = OrderedDict(conv=nn.Conv2d(3, 4, 3, 1, 1), act=nn.ReLU(), pool=nn.MaxPool2d(2, 2), again=nn.ReLU())
+    done = applied(lifted(layers, (3, 16, 16)), "activation-alone", "activation-before-pool")
+    assert kinds(done) == ["Conv2d", "ReLU", "MaxPool2d"]

@@ -99,7 +99,7 @@ def test_relu_becomes_clip_after_a_convolution_only() -> None:
     layers = with_followers(nn.Conv2d(1, 4, 3, 1, 1), nn.ReLU())
     layers.update(pool=nn.MaxPool2d(2), after_pool=nn.ReLU())
     sample = lifted(layers, (1, 8, 8))
-    network = structure(sample.network, sample.contract)
+    network = rewrite(sample.network, sample.contract, [RULES["clip-after-conv"]]).network
     written = to_onnx(network, sample.contract)
     assert [node.op_type for node in written.graph.node] == ["Conv", "BatchNormalization", "Clip", "MaxPool", "Relu"]
     clip = written.graph.node[2]

@@ -18,6 +18,7 @@ from pipeline.replacement.convolution import pair
 from pipeline.replacement.maps import pointwise_map
 from pipeline.replacement.pointwise import blank_pointwise
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
+from pipeline.replacement.rules.activation_before_pool import RULE as BEFORE_POOL
 
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 _NO_CLIP = (*_POOLS, Concat, Slice, nn.Upsample, nn.ZeroPad2d, nn.ConstantPad2d)
@@ -31,6 +32,8 @@ def _match(site: Site) -> Match | Miss:
     clip = isinstance(site.module(), nn.Hardtanh)
     if not (clip and _no_clip(site, before)) and not _is_fused(site.module(before)):
         return Miss("nncase 1.9 compiles it where it is")
+    if isinstance(BEFORE_POOL.match(site), Match):
+        return Miss("it goes before the pool")
     found = f"{type(site.module()).__name__} on {before.target}"
     room = pointwise_map(site, before)
     if isinstance(room, Miss) and canonical(_module(site)) != canonical(nn.ReLU()):

@@ -1,7 +1,8 @@
 """conv → max-pool → activation becomes conv → activation → max-pool.
 
 ``f(max(a, b)) = max(f(a), f(b))`` for every f that never falls: each value that the pool gives is one of those that it
-reads, and f keeps their order. Padding counts as −∞ and is never chosen. Not so for a mean.
+reads, and f keeps their order. Padding counts as −∞ and is never chosen. Not so for a mean. A Relu behind a pool of
+what a Relu gave is left out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import copy
 from torch import fx, nn
 
 from pipeline.network.modules import HardSigmoid
-from pipeline.replacement.activations import ACTIVATIONS
+from pipeline.replacement.activations import ACTIVATIONS, range_of, unchanged
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
 
 _GROWING = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Sigmoid, nn.Hardsigmoid, nn.Tanh)
@@ -34,7 +35,8 @@ def _build(site: Site, match: Match) -> Built:
     pool = copy.deepcopy(site.module(match.nodes[0]))
     assert pool is not None
     chain = nn.Sequential()
-    chain.add_module("act", copy.deepcopy(site.module()))
+    if not unchanged(site.module(), range_of(site, match.nodes[0])):
+        chain.add_module("act", copy.deepcopy(site.module()))
     chain.add_module("pool", pool)
     return Built(chain)
 
@@ -60,7 +62,7 @@ RULE = Rule(
     kind="exact",
     concerns=ACTIVATIONS,
     matches="a growing activation (Relu, Clip, LeakyRelu, Sigmoid, Tanh, …) behind a max-pool behind a convolution",
-    becomes="the activation before the pool",
+    becomes="the activation before the pool; nothing where it changes no value that the pool can give",
     why="nncase 1.9 fuses the pool with the convolution and does not compile the activation behind it; where it does "
     "not fuse the pool, the activation is a float32 operator on the CPU, or a Clip that does not compile",
     source="measured with nncase 1.9.0.20230322 (Emitter for FusedUnary, for Clamp is not found)",
