@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 
+import torch
 from hypothesis import strategies as st
 from sample_form import Sample, lifted
 from torch import nn
@@ -105,10 +106,44 @@ def norms(draw: st.DrawFn) -> Sample:
     return lifted(layers, (2, draw(st.integers(8, 13)), draw(st.integers(8, 13))), seed=draw(st.integers(0, 99)))
 
 
+def bent(draw: st.DrawFn, activation: nn.Module, channels: int, forms: tuple[str, ...]) -> Sample:
+    """A curved activation behind a convolution, with BatchNorm or not, or behind a pool."""
+    form = draw(st.sampled_from(forms))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(2, channels, 3, 1, 1))
+    if "norm" in form:
+        layers["bn"] = nn.BatchNorm2d(channels)
+    if "pool" in form:
+        layers["pool"] = nn.AvgPool2d(2, 2)
+    layers["curved"] = activation
+    layers["last"] = nn.Conv2d(channels, 2, 1)
+    return lifted(layers, (2, draw(st.integers(8, 13)), draw(st.integers(8, 13))), seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def curved(draw: st.DrawFn) -> Sample:
+    """Every activation that is not monotonic, on maps of about unit variance, as trained networks have them."""
+    activation = draw(st.sampled_from([nn.SiLU(), nn.Hardswish(), nn.Mish(), nn.GELU()]))
+    return bent(draw, activation, draw(st.integers(3, 6)), ("norm", "norm, pool"))
+
+
+@st.composite
+def slopes(draw: st.DrawFn) -> Sample:
+    """A slope a channel, as trained networks have them: about 0.25."""
+    channels = draw(st.integers(3, 6))
+    sample = bent(draw, nn.PReLU(channels), channels, ("conv", "norm", "pool"))
+    prelu = sample.network.get_submodule("curved")
+    assert isinstance(prelu, nn.PReLU)
+    with torch.no_grad():
+        prelu.weight.mul_(0.1).add_(0.25)
+    return sample
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "average-pool-conv": average_pools,
+    "curved-activation": curved,
     "local-response-linear": norms,
     "local-response-scale": norms,
     "max-pool-cascade": max_pools,
     "pool-behind-identity": unfed_pools,
+    "prelu-mean": slopes,
 }
