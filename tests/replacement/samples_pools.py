@@ -138,12 +138,26 @@ def slopes(draw: st.DrawFn) -> Sample:
     return sample
 
 
+@st.composite
+def smooth_pools(draw: st.DrawFn) -> Sample:
+    """3×3 on maps whose neighbours are alike, as trained networks have them."""
+    channels, stride = draw(st.integers(2, 4)), draw(st.sampled_from([1, 2]))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        stem=nn.Conv2d(2, channels, 3, 1, 1),
+        smooth=nn.AvgPool2d(5, 1, 2),
+        pool=nn.MaxPool2d(3, stride, 1),
+        last=nn.Conv2d(channels, 2, 1),
+    )
+    return lifted(layers, (2, draw(st.integers(8, 13)), draw(st.integers(8, 13))), seed=draw(st.integers(0, 99)))
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "average-pool-conv": average_pools,
     "curved-activation": curved,
     "local-response-linear": norms,
     "local-response-scale": norms,
     "max-pool-cascade": max_pools,
+    "max-pool-depthwise": smooth_pools,
     "pool-behind-identity": unfed_pools,
     "prelu-mean": slopes,
 }

@@ -1,0 +1,78 @@
+"""A 3×3 max-pool → a depthwise 3×3, learned: the nearest weighted mean of each window, and a summand.
+
+For pools that the KPU's own do not make, or only behind an identity too large (see ``max-pool-cascade``). Nine weights
+and the summand of each channel are least squares on the pool's own inputs and outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.network.modules import Slice
+from pipeline.replacement.convolution import blank_conv
+from pipeline.replacement.pools import MaxPool, read_max_pool
+from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
+
+_MOST_PIXELS = 2**14
+_RIDGE = 1e-4
+"""Of the mean variance of a tap: neighbours hold almost the same."""
+
+
+def _match(site: Site) -> Match | Miss:
+    read = read_max_pool(site)
+    if isinstance(read, Miss):
+        return read
+    stride = read.stride[0]
+    if read.kernel != (3, 3) or read.stride != (stride, stride) or stride > 2:
+        return Miss("not 3×3 with stride 1 or 2")
+    if read.gives != tuple((side - 1) // stride + 1 for side in read.shape[1:]):
+        return Miss(f"{read.shape[1]}×{read.shape[2]} does not become what a 3×3 convolution with padding 1 gives")
+    return Match(read.nodes, f"3×3, stride {stride}, {read.shape[0]} channels")
+
+
+def _build(site: Site, match: Match) -> Built:
+    read = read_max_pool(site)
+    assert isinstance(read, MaxPool)
+    channels = read.shape[0]
+    return Built(nn.Sequential(blank_conv(channels, channels, bias=True, stride=read.stride, groups=channels)))
+
+
+def _initialise(site: Site, match: Match, chain: nn.Sequential, inputs: Tensor, outputs: Tensor, seed: int) -> None:
+    (conv,) = chain
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    stride = int(conv.stride[0])
+    padded = nn.functional.pad(inputs, (1, 1, 1, 1))
+    height, width = (stride * (side - 1) + 1 for side in outputs.shape[2:])
+    views = [
+        Slice(((2, row, row + height, stride), (3, column, column + width, stride)))(padded)
+        for row in range(3)
+        for column in range(3)
+    ]
+    every = max(1, outputs[:, 0].numel() // _MOST_PIXELS)
+    taps = torch.stack([view.transpose(0, 1).flatten(1)[:, ::every] for view in views], 1).double()  # C × 9 × pixels
+    wanted = outputs.transpose(0, 1).flatten(1)[:, None, ::every].double()
+    mean, mean_wanted = taps.mean(2, keepdim=True), wanted.mean(2, keepdim=True)
+    centred = taps - mean
+    gram = centred @ centred.transpose(1, 2)
+    ridge = _RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1) + torch.finfo(gram.dtype).tiny
+    gram = gram + ridge[:, None, None] * torch.eye(9, dtype=gram.dtype)
+    weight = torch.linalg.lstsq(gram, centred @ (wanted - mean_wanted).transpose(1, 2)).solution  # C × 9 × 1
+    with torch.no_grad():
+        conv.weight.copy_(weight.view_as(conv.weight))
+        conv.bias.copy_((mean_wanted - (weight * mean).sum(1, keepdim=True)).flatten())
+
+
+RULE = Rule(
+    name="max-pool-depthwise",
+    kind="learned",
+    concerns=(nn.MaxPool2d,),
+    matches="max-pools 3×3 of stride 1 or 2 whose output has the size that a 3×3 convolution with padding 1 gives",
+    becomes="a depthwise 3×3 with the pool's stride",
+    why="the KPU pools 2×2 and 4×4 alone: nncase 1.9 runs other windows in float32 on the CPU",
+    source="kpu_utils.h:57 of nncase v1.9.0; measured with nncase 1.9.0.20230322",
+    match=_match,
+    build=_build,
+    initialise=_initialise,
+)
