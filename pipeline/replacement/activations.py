@@ -83,7 +83,13 @@ def range_of(site: Site, node: fx.Node) -> Range:
     if isinstance(module, ACTIVATIONS):
         return range_after(module)
     if isinstance(module, (*_KEEPS_RANGE, Concat)):
-        ranges = [range_of(site, read) for read in node.all_input_nodes]
+        ranges = [range_of(site, _behind_pad(site, read)) for read in node.all_input_nodes]
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
         return (min(low, 0.0), max(high, 0.0)) if isinstance(module, nn.AvgPool2d) else (low, high)  # padding counts
     return ANY
+
+
+def _behind_pad(site: Site, node: fx.Node) -> fx.Node:
+    """What a layer of −∞ around a map, which a max-pool never takes, pads; else ``node`` itself."""
+    pad = site.module(node)
+    return node.all_input_nodes[0] if isinstance(pad, nn.ConstantPad2d) and pad.value == -math.inf else node

@@ -251,6 +251,17 @@ def test_a_signed_value_is_carried_nearly_exactly_before_any_regression() -> Non
     assert max(errors) < 1e-9
 
 
+def test_a_padded_max_pool_keeps_its_map_positive() -> None:
+    sample = layers(
+        conv(3, 8, 3, act=RELU()),
+        nn.ConstantPad2d((0, 1, 0, 1), -math.inf),
+        nn.MaxPool2d(3, 2),
+        Parallel(Add(), basic(8, RELU()), PLAIN()),
+    )
+    done = rewrite(sample.network, sample.contract, [RULES["residual-merge"]])
+    assert [step.taken for step in done.steps] == [True]
+
+
 def test_activations_are_compared_by_what_they_do() -> None:
     assert canonical(RELU()) == canonical(nn.Hardtanh(0.0, math.inf))
     assert canonical(nn.ReLU6()) == canonical(nn.Hardtanh(0.0, 6.0))
