@@ -151,6 +151,18 @@ def smooth_pools(draw: st.DrawFn) -> Sample:
     return lifted(layers, (2, draw(st.integers(8, 13)), draw(st.integers(8, 13))), seed=draw(st.integers(0, 99)))
 
 
+@st.composite
+def transposed(draw: st.DrawFn) -> Sample:
+    """Transposed 2×2 of stride 2."""
+    channels = draw(st.integers(1, 4))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        stem=nn.Conv2d(2, channels, 3, 1, 1),
+        act=nn.LeakyReLU(0.1),
+        up=nn.ConvTranspose2d(channels, draw(st.integers(1, 4)), 2, 2, bias=draw(st.booleans())),
+    )
+    return lifted(layers, (2, draw(st.integers(4, 9)), draw(st.integers(4, 9))), seed=draw(st.integers(0, 99)))
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "average-pool-conv": average_pools,
     "curved-activation": curved,
@@ -160,4 +172,5 @@ SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "max-pool-depthwise": smooth_pools,
     "pool-behind-identity": unfed_pools,
     "prelu-mean": slopes,
+    "transposed-kernel": transposed,
 }

@@ -6,9 +6,11 @@ from collections import OrderedDict
 
 import pytest
 from sample_form import lifted
-from torch import nn
+from torch import fx, nn
 
 from pipeline.kpu.check import check_network
+from pipeline.kpu.rules import Finding
+from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
 from pipeline.replacement.rewrite import rewrite
 from pipeline.replacement.rules import all_rules
@@ -40,3 +42,16 @@ def test_pools_are_all_on_the_kpu(pool: nn.Module, side: int, stride: int) -> No
     done = rewrite(sample.network, sample.contract, EXACT)
     checked = check_network(to_onnx(done.network, sample.contract))
     assert not checked.violations, checked.violations
+
+
+def test_a_transposed_2x2_compiles_and_has_no_convolution_on_the_cpu() -> None:
+    layers = OrderedDict(stem=nn.Conv2d(3, 8, 3, 1, 1), act=nn.Hardtanh(0.0, 6.0), up=nn.ConvTranspose2d(8, 8, 2, 2))
+    sample = lifted(layers, (3, 8, 8))
+    assert "does-not-compile" in {each.severity for each in _violations(sample.network, sample.contract)}
+    done = rewrite(sample.network, sample.contract, EXACT)
+    left = _violations(done.network, sample.contract)
+    assert {each.severity for each in left} <= {"cpu"}, left
+
+
+def _violations(network: fx.GraphModule, contract: InputContract) -> tuple[Finding, ...]:
+    return check_network(to_onnx(network, contract)).violations
