@@ -52,7 +52,8 @@ def read_max_pool(site: Site) -> MaxPool | Miss:
     if type(pad) is nn.ConstantPad2d and pad.value == -math.inf and len(before.users) == 1 and begin == (0, 0):
         left, _, top, _ = pad.padding
         nodes, begin = (before, site.node), (int(top), int(left))
-    shape, gives = shape_of(site, nodes[0].all_input_nodes[0]), shape_of(site, site.node)
+    shape = shape_of(site, nodes[0].all_input_nodes[0])
+    gives = None if shape is None else _noted_shape(site.node)
     if shape is None or gives is None:
         return Miss("the size of its map is not known")
     return MaxPool(nodes, pair(pool.kernel_size), pair(pool.stride), begin, shape, gives[1:])
@@ -63,6 +64,11 @@ def shape_of(site: Site, node: fx.Node) -> tuple[int, int, int] | None:
     if site.contract is None:
         return None
     site.size(site.node)
+    return _noted_shape(node)
+
+
+def _noted_shape(node: fx.Node) -> tuple[int, int, int] | None:
+    """C×H×W of a node's value as the last run noted it."""
     shape = tuple(node.meta["tensor_meta"].shape)
     return (int(shape[1]), int(shape[2]), int(shape[3])) if len(shape) == 4 else None
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.replacement.activations import range_of
-from pipeline.replacement.convolution import blank_conv
+from pipeline.replacement.convolution import blank_conv, pair
 from pipeline.replacement.pools import (
     MOST_CHANNELS,
     MaxPool,
@@ -30,6 +30,8 @@ _LARGEST = 7
 def _match(site: Site) -> Match | Miss:
     pool = site.module()
     assert isinstance(pool, nn.MaxPool2d)
+    if pair(pool.kernel_size)[0] % 2 == 0:  # before the network is run for its sizes
+        return Miss("not an odd window")
     read = read_max_pool(site)
     if isinstance(read, Miss):
         return read

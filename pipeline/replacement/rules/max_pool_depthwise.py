@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.network.modules import Slice
-from pipeline.replacement.convolution import blank_conv
+from pipeline.replacement.convolution import blank_conv, pair
 from pipeline.replacement.pools import MaxPool, read_max_pool
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
 
@@ -20,12 +20,16 @@ _RIDGE = 1e-4
 
 
 def _match(site: Site) -> Match | Miss:
+    pool = site.module()
+    assert isinstance(pool, nn.MaxPool2d)
+    if pair(pool.kernel_size) != (3, 3):  # before the network is run for its sizes
+        return Miss("not 3×3")
     read = read_max_pool(site)
     if isinstance(read, Miss):
         return read
     stride = read.stride[0]
-    if read.kernel != (3, 3) or read.stride != (stride, stride) or stride > 2:
-        return Miss("not 3×3 with stride 1 or 2")
+    if read.stride != (stride, stride) or stride > 2:
+        return Miss("its stride is neither 1 nor 2")
     if read.gives != tuple((side - 1) // stride + 1 for side in read.shape[1:]):
         return Miss(f"{read.shape[1]}×{read.shape[2]} does not become what a 3×3 convolution with padding 1 gives")
     return Match(read.nodes, f"3×3, stride {stride}, {read.shape[0]} channels")
