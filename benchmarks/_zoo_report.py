@@ -41,16 +41,18 @@ def report(results: Mapping[str, Mapping[str, Any]]) -> str:
         "# The zoo: small trained networks that the KPU cannot run",
         "",
         "Made by `python -m benchmarks.zoo`, one thread. Each was trained in cycles until one of them gained less",
-        "than 0.3 points of validation accuracy, three cycles at most; every epoch is in `zoo/results.json`.",
+        "than 0.3 points of validation accuracy; one that had not got there when its cycles ended is marked *not yet*.",
+        "Commands and every epoch are in `zoo/results.json`; seconds are of a machine that others used as well.",
         "",
         "| network | data | parameters | epochs | seconds | gain of the last cycle | validation | test | has |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, entry in results.items():
         gain = entry["gain_of_last_cycle"]
+        gained = "–" if gain is None else f"{100 * gain:+.2f}" + ("" if entry["converged"] else ", *not yet*")
         lines.append(
             f"| `{name}` | {entry['data']} | {entry['parameters']:,} | {entry['epochs']} | {entry['seconds']} "
-            f"| {'–' if gain is None else f'{100 * gain:+.2f}'} | {entry['validation_accuracy']:.2%} "
+            f"| {gained} | {entry['validation_accuracy']:.2%} "
             f"| {entry['test_accuracy']:.2%} | {'; '.join(entry['covers'])} |"
         )
     lines += ["", "| what the KPU cannot run | trained networks that have it |", "|---|---|"]

@@ -1,9 +1,10 @@
 """Train the networks that the replacement benchmark starts from: ``python -m benchmarks.zoo [NAME…] [--epochs N]``.
 
 Each is trained with the project's own loop and data until its accuracy on the validation images stands still: a cycle
-of N epochs, then cycles of N/2 epochs at a quarter of its learning rate until one of them gains less than 0.3 points.
+of N epochs, then cycles of N/2 epochs at a quarter of its learning rate until one of them gains less than 0.3 points,
+or there were ``--cycles`` of them; the same command with more cycles trains such a network on.
 ``benchmarks/zoo/NAME.onnx`` is the best of the cycles, ``results.json`` beside it how it came about, with the accuracy
-on the test images, which are read once, at the end, and decide nothing. A network that is there is not trained again.
+on the test images, which are read at the end and decide nothing. A network that has converged is not trained again.
 
 The data are to be fetched first: ``kpufit data fashion-mnist`` and ``kpufit data cifar-10``.
 """
@@ -15,8 +16,9 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,11 +43,11 @@ from pipeline.training.loop import FitSettings, fit
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks" / "zoo"
 RESULTS = FOLDER / "results.json"
+History = Sequence[Mapping[str, Any]]
 SEED = 0
 BATCH = 128
 LEARNING_RATE = 0.1
 LARGEST_GAIN = 0.003  # of validation accuracy in a cycle: below it, a network has converged
-MOST_CYCLES = 3
 AUGMENT: dict[str, tuple[Augmentation, ...]] = {"fashion-mnist": ("flip",), "cifar-10": ("flip", "shift")}
 """Fashion-MNIST's garments are centred; networks this small, which do not overfit, converge sooner without shifts."""
 
@@ -76,6 +78,25 @@ DATA = {
 }
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How to train.
+
+    Attributes:
+        epochs: of the first cycle; the others have half as many.
+        cycles: at most.
+        augment: random changes to the images.
+    """
+
+    epochs: int
+    cycles: int
+    augment: tuple[Augmentation, ...]
+
+    def options(self) -> str:
+        """Return it as options of the command line."""
+        return f"--epochs {self.epochs} --cycles {self.cycles} --augment {' '.join(self.augment)}"
+
+
 def contract_of(data: Data) -> InputContract:
     """Return the input of a network for ``data``."""
     return InputContract(data.image, data.channel_mean, data.channel_std)
@@ -87,18 +108,29 @@ def untrained(architecture: Architecture) -> Network:
     return Network(trace(architecture.build()), contract_of(DATA[architecture.data]))
 
 
-def train(network: Network, data: Training, epochs: int, augment: tuple[Augmentation, ...]) -> list[dict[str, Any]]:
-    """Train in place, cycle after cycle, and leave the weights of the best; return the history, an entry an epoch."""
-    history: list[dict[str, Any]] = []
-    best, best_weights = 0.0, copy.deepcopy(network.graph.state_dict())
+def train(network: Network, data: Training, schedule: Schedule, earlier: History = ()) -> History:
+    """Train in place, cycle after cycle, and leave the weights of the best.
+
+    Args:
+        network: untrained, or as an earlier call left it.
+        data: training and validation images.
+        schedule: how long, and with which changes to the images.
+        earlier: the history that the earlier call returned.
+
+    Returns:
+        The history, an entry an epoch.
+    """
+    history = list(earlier)
     network.graph.to(memory_format=torch.channels_last)  # 1.3 times as fast on a CPU
-    for cycle in range(MOST_CYCLES):
-        length = epochs if cycle == 0 else -(-epochs // 2)
+    best_weights = copy.deepcopy(network.graph.state_dict())
+    while goes_on(history, schedule.cycles):
+        cycle = len(cycle_ends(history))
+        length = schedule.epochs if cycle == 0 else -(-schedule.epochs // 2)
         settings = FitSettings(
             epochs=length,
             lr=LEARNING_RATE if cycle == 0 else LEARNING_RATE / 4,
             batch=BATCH,
-            augment=augment,
+            augment=schedule.augment,
         )
         with _measured(network, data, length) as measured:
             losses = fit(network.graph, data.train, network.contract, settings, seed=SEED + cycle).losses
@@ -107,14 +139,29 @@ def train(network: Network, data: Training, epochs: int, augment: tuple[Augmenta
             {"cycle": cycle + 1, "loss": round(loss, 4), "validation_accuracy": found}
             for loss, found in zip(losses, measured, strict=True)
         ]
-        gain = measured[-1] - best
-        if gain > 0:
-            best, best_weights = measured[-1], copy.deepcopy(network.graph.state_dict())
-        if gain < LARGEST_GAIN:
-            break
+        gain = gain_of_last_cycle(history)
+        if gain is None or gain > 0:
+            best_weights = copy.deepcopy(network.graph.state_dict())
     network.graph.load_state_dict(best_weights)
     network.graph.to(memory_format=torch.contiguous_format)
     return history
+
+
+def cycle_ends(history: History) -> list[float]:
+    """Return the validation accuracy at the end of each cycle."""
+    return list({entry["cycle"]: entry["validation_accuracy"] for entry in history}.values())
+
+
+def gain_of_last_cycle(history: History) -> float | None:
+    """Return what the last cycle added to the best validation accuracy before it; None while there is but one."""
+    ends = cycle_ends(history)
+    return ends[-1] - max(ends[:-1]) if len(ends) > 1 else None
+
+
+def goes_on(history: History, cycles: int) -> bool:
+    """Whether a network has not converged and may have another cycle."""
+    gain = gain_of_last_cycle(history)
+    return len(cycle_ends(history)) < cycles and (gain is None or gain >= LARGEST_GAIN)
 
 
 @contextmanager
@@ -143,20 +190,17 @@ def _measured(network: Network, data: Training, epochs: int) -> Iterator[list[fl
         handle.remove()
 
 
-def make(name: str, epochs: int, augment: tuple[Augmentation, ...], data: Training, test: DataSet) -> dict[str, Any]:
-    """Train one network, write its file and return its entry of the results."""
-    architecture = ARCHITECTURES[name]
-    network = untrained(architecture)
+def make(name: str, schedule: Schedule, data: Training, test: DataSet) -> dict[str, Any]:
+    """Train one network, or train it on, write its file and return its entry of the results."""
+    architecture, path = ARCHITECTURES[name], FOLDER / f"{name}.onnx"
+    earlier = load_results().get(name) if path.exists() else None
+    network = load_network(path) if earlier else untrained(architecture)
     start = time.perf_counter()
-    history = train(network, data, epochs, augment)
-    seconds = time.perf_counter() - start
-    path = FOLDER / f"{name}.onnx"
+    history = train(network, data, schedule, earlier["history"] if earlier else ())
+    seconds = time.perf_counter() - start + (earlier["seconds"] if earlier else 0)
     write_bytes(path, onnx_bytes(network))
     read = load_network(path)
-    cycles = [
-        [entry["validation_accuracy"] for entry in history if entry["cycle"] == 1 + i] for i in range(MOST_CYCLES)
-    ]
-    ends = [cycle[-1] for cycle in cycles if cycle]
+    gain = gain_of_last_cycle(history)
     return {
         "network": name,
         "data": architecture.data,
@@ -165,12 +209,13 @@ def make(name: str, epochs: int, augment: tuple[Augmentation, ...], data: Traini
         "bytes": path.stat().st_size,
         "epochs": len(history),
         "seconds": round(seconds),
-        "augment": list(augment),
+        "augment": list(schedule.augment),
         "threads": torch.get_num_threads(),
         "validation_accuracy": accuracy(read.graph, data.validation, read.contract),
         "test_accuracy": accuracy(read.graph, test, read.contract),
-        "gain_of_last_cycle": round(ends[-1] - max(ends[:-1]), 4) if len(ends) > 1 else None,
-        "command": f"python -m benchmarks.zoo {name} --epochs {epochs} --augment {' '.join(augment)}",
+        "gain_of_last_cycle": None if gain is None else round(gain, 4),
+        "converged": gain is not None and gain < LARGEST_GAIN,
+        "command": f"python -m benchmarks.zoo {name} {schedule.options()}",
         "history": history,
     }
 
@@ -192,6 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ARCHITECTURES)}; none: all")
     parser.add_argument("--epochs", type=int, default=16, help="of the first cycle")
+    parser.add_argument("--cycles", type=int, default=3, help="at most; more than a network has had: it is trained on")
     parser.add_argument("--augment", nargs="+", choices=get_args(Augmentation), help="none: what suits the data")
     parser.add_argument("--threads", type=int, default=1, help="other numbers give other weights")
     arguments = parser.parse_args()
@@ -201,13 +247,14 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     loaded: dict[str, tuple[Training, DataSet]] = {}
     for name in arguments.names or ARCHITECTURES:
-        if name in load_results() and (FOLDER / f"{name}.onnx").exists():
+        there = load_results().get(name, {}) if (FOLDER / f"{name}.onnx").exists() else {}
+        if not goes_on(there.get("history", ()), arguments.cycles):
             continue
         data = ARCHITECTURES[name].data
         if data not in loaded:
             loaded[data] = load_training(DATA[data], SEED, ROOT), load_test(DATA[data], SEED, ROOT)
-        augment = tuple(arguments.augment or AUGMENT[data])
-        entry = make(name, arguments.epochs, augment, *loaded[data])
+        schedule = Schedule(arguments.epochs, arguments.cycles, tuple(arguments.augment or AUGMENT[data]))
+        entry = make(name, schedule, *loaded[data])
         write_json(RESULTS, {**load_results(), name: entry})
         write_text(ROOT / "benchmarks" / "zoo.md", report(load_results()))
         print(json.dumps({key: value for key, value in entry.items() if key != "history"}), flush=True)
