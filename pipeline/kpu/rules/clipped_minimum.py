@@ -10,7 +10,8 @@ from pipeline.kpu.rules.rule import Site, rule
 DEVIATION = 1.5
 """Standard deviation of a convolution's results, before its clamp, that the numbers below assume; mean 0."""
 
-_WRONG = 0.1
+WRONG = 0.1
+"""Relative error from which numbers count as wrong."""
 _SAMPLES = np.array([-2.4, -1.6, -1.2, -0.9, -0.65, -0.4, -0.2, 0.0, 0.2, 0.4, 0.65, 0.9, 1.2, 1.6, 2.4]) * DEVIATION
 """About evenly likely values of a normal distribution."""
 
@@ -27,7 +28,7 @@ def RULE(site: Site) -> str | None:
     Sigmoid or a sign change behind it get them all wrong.
     """
     function = folded(site)
-    if function is None or share_of_error(function) <= _WRONG:
+    if function is None or share_of_error(function) <= WRONG:
         return None
     first, *_ = function.values(np.array([function.low]))
     return f"f({function.low:.3g}) = {first:.2g}"

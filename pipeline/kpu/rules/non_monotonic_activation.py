@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.kpu.rules.clipped_minimum import DEVIATION, share_of_error
+from pipeline.kpu.rules.clipped_minimum import DEVIATION, WRONG, share_of_error
 from pipeline.kpu.rules.folded import folded
 from pipeline.kpu.rules.rule import Site, rule
 
@@ -29,7 +29,7 @@ def RULE(site: Site) -> str | None:
         return None
     low, high = max(function.low, -_REACH), min(function.high, _REACH)
     values = function.values(np.linspace(low, high, 97))
-    if not np.isfinite(values).all() or share_of_error(function) > _NOTICEABLE:
+    if not np.isfinite(values).all() or share_of_error(function) > WRONG:
         return None  # the second is another rule's
     least, greatest = min(0.0, float(values.min())), max(0.0, float(values.max()))
     if values[0] - least <= _NOTICEABLE * (greatest - least):

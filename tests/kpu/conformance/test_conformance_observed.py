@@ -32,7 +32,7 @@ WRONG = (
     "resize-linear-half-pixel", "resize-linear-half-pixel-conv", "resize-cubic", "resize-nearest-half-pixel",
     "resize-nearest-align-corners", "resize-nearest-pytorch-half-pixel", "pool-average-3x3-counting",
     # padded with zeros behind what is computed before the padding
-    "after-pad-sigmoid", "after-pad-add-constant", "after-pad-pool",
+    "after-pad-sigmoid", "after-pad-add-constant",
     # quantisation
     "conv-weights-1e-4", "conv-weights-1e-6",
 )  # fmt: skip

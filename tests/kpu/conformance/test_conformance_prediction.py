@@ -12,6 +12,7 @@ from conformance_cases import CASES
 from conformance_observed import Observed
 from conformance_probe import Observation
 
+from pipeline.kpu.check import check_network
 from pipeline.kpu.limits import KPU_MEMORY_BYTES
 from pipeline.kpu.memory.kmodel_size import kmodel_bytes
 from pipeline.kpu.nncase.graph import Node
@@ -106,3 +107,26 @@ def test_refusals_are_in_nncases_words(observed: Observed, words: str) -> None:
     for name, message in said.items():
         reasons = refusals(lower(CASES[name].build(), prepared=False))
         assert any(reason.startswith(words) for reason in reasons), (name, message, reasons)
+
+
+UNNOTICED = frozenset({"weight-loads"})
+"""Rules on what the chip gets wrong, and nncase's simulator does not."""
+RIGHT = 0.045
+"""Relative error below which uint8 arithmetic explains the difference."""
+COARSE = frozenset({"arg-max-map"})
+"""Right within the steps of uint8, of which the operator makes more."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_wrong_numbers_are_found_before_compiling(observed: Observed, name: str) -> None:
+    """What differs from ONNX Runtime's numbers has a finding, and what `check --raw` calls wrong does differ."""
+    seen = observed[name]
+    if seen.outcome != "compiled" or seen.relative_error is None:
+        return
+    findings = check_network(CASES[name].build(), raw=True).findings
+    wrong = {finding.rule for finding in findings if finding.severity == "wrong-numbers"}
+    inaccurate = {finding.rule for finding in findings if finding.severity == "accuracy"}
+    if seen.relative_error > RIGHT and name not in COARSE:
+        assert wrong | inaccurate, seen.relative_error
+    if wrong - UNNOTICED:
+        assert seen.relative_error > RIGHT, wrong
