@@ -4,7 +4,7 @@ Each is trained with the project's own loop and data until its accuracy on the v
 of N epochs, then cycles of N/2 epochs at a quarter of its learning rate until one of them gains less than 0.3 points,
 or there were ``--cycles`` of them; the same command with more cycles trains such a network on.
 ``benchmarks/zoo/NAME.onnx`` is the best of the cycles, ``results.json`` beside it how it came about, with the accuracy
-on the test images, which are read at the end and decide nothing. A network that has converged is not trained again.
+on the test images, which decide nothing. A network that has converged is not trained again.
 
 The data are to be fetched first: ``kpufit data fashion-mnist`` and ``kpufit data cifar-10``.
 """
@@ -16,7 +16,7 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,17 +108,17 @@ def untrained(architecture: Architecture) -> Network:
     return Network(trace(architecture.build()), contract_of(DATA[architecture.data]))
 
 
-def train(network: Network, data: Training, schedule: Schedule, earlier: History = ()) -> History:
+def train(
+    network: Network, data: Training, schedule: Schedule, earlier: History, save: Callable[[History], None]
+) -> None:
     """Train in place, cycle after cycle, and leave the weights of the best.
 
     Args:
         network: untrained, or as an earlier call left it.
         data: training and validation images.
         schedule: how long, and with which changes to the images.
-        earlier: the history that the earlier call returned.
-
-    Returns:
-        The history, an entry an epoch.
+        earlier: the history that the earlier call saved, an entry an epoch.
+        save: called after each cycle with the history so far, the best weights in the network.
     """
     history = list(earlier)
     network.graph.to(memory_format=torch.channels_last)  # 1.3 times as fast on a CPU
@@ -142,9 +142,9 @@ def train(network: Network, data: Training, schedule: Schedule, earlier: History
         gain = gain_of_last_cycle(history)
         if gain is None or gain > 0:
             best_weights = copy.deepcopy(network.graph.state_dict())
-    network.graph.load_state_dict(best_weights)
-    network.graph.to(memory_format=torch.contiguous_format)
-    return history
+        else:
+            network.graph.load_state_dict(best_weights)
+        save(history)
 
 
 def cycle_ends(history: History) -> list[float]:
@@ -190,34 +190,44 @@ def _measured(network: Network, data: Training, epochs: int) -> Iterator[list[fl
         handle.remove()
 
 
-def make(name: str, schedule: Schedule, data: Training, test: DataSet) -> dict[str, Any]:
-    """Train one network, or train it on, write its file and return its entry of the results."""
-    architecture, path = ARCHITECTURES[name], FOLDER / f"{name}.onnx"
+def make(name: str, schedule: Schedule, data: Training, test: DataSet) -> None:
+    """Train one network, or train it on; write its file and its entry of the results after each cycle.
+
+    A network that is read from its file has no Dropout any more.
+    """
+    path = FOLDER / f"{name}.onnx"
     earlier = load_results().get(name) if path.exists() else None
-    network = load_network(path) if earlier else untrained(architecture)
+    network = load_network(path) if earlier else untrained(ARCHITECTURES[name])
+    spent = earlier["seconds"] if earlier else 0
     start = time.perf_counter()
-    history = train(network, data, schedule, earlier["history"] if earlier else ())
-    seconds = time.perf_counter() - start + (earlier["seconds"] if earlier else 0)
-    write_bytes(path, onnx_bytes(network))
-    read = load_network(path)
-    gain = gain_of_last_cycle(history)
-    return {
-        "network": name,
-        "data": architecture.data,
-        "covers": list(architecture.covers),
-        "parameters": parameters(read.graph),
-        "bytes": path.stat().st_size,
-        "epochs": len(history),
-        "seconds": round(seconds),
-        "augment": list(schedule.augment),
-        "threads": torch.get_num_threads(),
-        "validation_accuracy": accuracy(read.graph, data.validation, read.contract),
-        "test_accuracy": accuracy(read.graph, test, read.contract),
-        "gain_of_last_cycle": None if gain is None else round(gain, 4),
-        "converged": gain is not None and gain < LARGEST_GAIN,
-        "command": f"python -m benchmarks.zoo {name} {schedule.options()}",
-        "history": history,
-    }
+
+    def save(history: History) -> None:
+        seconds = spent + time.perf_counter() - start
+        write_bytes(path, onnx_bytes(network))
+        read = load_network(path)
+        gain = gain_of_last_cycle(history)
+        entry = {
+            "network": name,
+            "data": ARCHITECTURES[name].data,
+            "covers": list(ARCHITECTURES[name].covers),
+            "parameters": parameters(read.graph),
+            "bytes": path.stat().st_size,
+            "epochs": len(history),
+            "seconds": round(seconds),
+            "augment": list(schedule.augment),
+            "threads": torch.get_num_threads(),
+            "validation_accuracy": accuracy(read.graph, data.validation, read.contract),
+            "test_accuracy": accuracy(read.graph, test, read.contract),
+            "gain_of_last_cycle": None if gain is None else round(gain, 4),
+            "converged": gain is not None and gain < LARGEST_GAIN,
+            "command": f"python -m benchmarks.zoo {name} {schedule.options()}",
+            "history": list(history),
+        }
+        write_json(RESULTS, {**load_results(), name: entry})
+        write_text(ROOT / "benchmarks" / "zoo.md", report(load_results()))
+        print(json.dumps({key: value for key, value in entry.items() if key != "history"}), flush=True)
+
+    train(network, data, schedule, earlier["history"] if earlier else (), save)
 
 
 def load_results() -> dict[str, Any]:
@@ -254,10 +264,7 @@ def main() -> None:
         if data not in loaded:
             loaded[data] = load_training(DATA[data], SEED, ROOT), load_test(DATA[data], SEED, ROOT)
         schedule = Schedule(arguments.epochs, arguments.cycles, tuple(arguments.augment or AUGMENT[data]))
-        entry = make(name, schedule, *loaded[data])
-        write_json(RESULTS, {**load_results(), name: entry})
-        write_text(ROOT / "benchmarks" / "zoo.md", report(load_results()))
-        print(json.dumps({key: value for key, value in entry.items() if key != "history"}), flush=True)
+        make(name, schedule, *loaded[data])
 
 
 if __name__ == "__main__":
