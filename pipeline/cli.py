@@ -280,14 +280,15 @@ def replace(
     made = to_onnx(done.replaced.network, done.replaced.contract)
     checked = check_network(made, where=str(output))
     write_bytes(output, made.SerializeToString(deterministic=True))
+    report = done.replaced.report.as_dict()
     if as_json:
-        _print_json(replacement_json(done, checked, str(output)))
+        _print_json(replacement_json(report, done.judged, checked, str(output)))
     else:
         console = _console()
-        console.print(replacement_table(done))
+        console.print(replacement_table(report))
         if checked.violations:
             console.print(findings_table(dataclasses.replace(checked, findings=checked.violations)))
-        print("\n".join(replacement_lines(done, checked, str(output))))
+        print("\n".join(replacement_lines(report, done.judged, checked, str(output))))
     clean = checked.prediction.compiles and not checked.violations and done.replaced.report.accepted
     raise typer.Exit(EXIT_ACCEPTED if clean else EXIT_REJECTED)
 

@@ -116,8 +116,12 @@ def test_bad_input_is_exit_code_2(content: bytes | None, name: str, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "name",
-    ["resnet8_cifar10_float.tflite", "resnet8_cifar10.h5", "vww96_mobilenetv1_025_float.tflite",
-     "slim320_face.onnx"],  # fmt: skip,
+    [
+        "resnet8_cifar10_float.tflite",
+        "resnet8_cifar10.h5",
+        "vww96_mobilenetv1_025_float.tflite",
+        "slim320_face.onnx",
+    ],  # fmt: skip,
 )
 def test_formats(name: str) -> None:
     if not (MODELS / name).exists():

@@ -85,11 +85,15 @@ def feeding_conv(site: Site, node: fx.Node) -> fx.Node | None:
 
 
 def pools_along(conv: nn.Conv2d) -> bool:
-    """Return whether the KPU can pool what ``conv`` gives: dense, 1×1 or 3×3, stride 1, of the size of its input."""
+    """Return whether the KPU can pool what ``conv`` gives: dense, stride 1, of the size of its input.
+
+    Its kernel is 1×1 or 3×3, or a larger one that a stack of 3×3 will replace, the last of which has the pool then.
+    """
     kernel = pair(conv.kernel_size)
     return (
         conv.groups == 1
-        and kernel in ((1, 1), (3, 3))
+        and kernel[0] == kernel[1]
+        and kernel[0] % 2 == 1
         and not isinstance(conv.padding, str)
         and pair(conv.padding) == (kernel[0] // 2, kernel[0] // 2)
         and pair(conv.stride) == pair(conv.dilation) == (1, 1)

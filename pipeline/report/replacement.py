@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.kpu.check import Checked
-from pipeline.replacement.report import Layer
-from pipeline.replacement.standalone import Standalone
 from pipeline.report.check_rows import printable
 
 _JUDGED = {
@@ -19,12 +18,19 @@ _JUDGED = {
 }
 
 
-def replacement_json(done: Standalone, checked: Checked, output: str) -> dict[str, Any]:
-    """Return the stable form that other programs read."""
+def replacement_json(report: Mapping[str, Any], judged: str, checked: Checked, output: str) -> dict[str, Any]:
+    """Return the stable form that other programs read.
+
+    Args:
+        report: of the replacement, as JSON holds it.
+        judged: what its accuracies are: on "labels", "likeness", or nothing but "noise".
+        checked: the network made.
+        output: its file.
+    """
     return {
         "output": output,
-        "judged": done.judged,
-        "report": done.replaced.report.as_dict(),
+        "judged": judged,
+        "report": dict(report),
         "compiles": checked.prediction.compiles,
         "predicted": {
             "kmodel_bytes": checked.prediction.kmodel_bytes,
@@ -35,39 +41,40 @@ def replacement_json(done: Standalone, checked: Checked, output: str) -> dict[st
     }
 
 
-def replacement_table(done: Standalone) -> Table:
+def replacement_table(report: Mapping[str, Any]) -> Table:
     """Return a row for each learned replacement, and one for all that a rule made exactly."""
     table = Table(title="replaced", title_justify="left")
     for heading in ("layer", "was", "becomes", "rule", "error"):
         table.add_column(heading, justify="right" if heading == "error" else "left")
-    groups: dict[tuple[str, ...], list[Layer]] = {}
-    for layer in done.replaced.report.layers:
-        taken = [tried for tried in layer.tried if tried.taken]
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for layer in report["layers"]:
+        taken = [tried for tried in layer["tried"] if tried["taken"]]
         if taken:
-            key = [tried.rule for tried in taken] if all(tried.kind == "exact" for tried in taken) else [layer.name]
-            groups.setdefault((layer.op, *key), []).append(layer)
+            exact = all(tried["kind"] == "exact" for tried in taken)
+            key = [tried["rule"] for tried in taken] if exact else [layer["name"]]
+            groups.setdefault((layer["op"], *key), []).append(layer)
     for layers in groups.values():
         first, more = layers[0], len(layers) - 1
-        taken = [tried for tried in first.tried if tried.taken]
-        error = first.measured.get("error_fitted")
+        taken = [tried for tried in first["tried"] if tried["taken"]]
+        error = first["measured"].get("error_fitted")
         table.add_row(
-            Text(printable(first.name) + (f" … and {more} more" if more else "")),
-            Text(printable(f"{first.op} {taken[0].why}" + (" …" if more else ""))),
-            Text((printable(", ".join(first.becomes)) or "nothing") + (" …" if more else "")),
-            ", ".join(f"{tried.rule} ({tried.kind})" for tried in taken),
+            Text(printable(first["name"]) + (f" … and {more} more" if more else "")),
+            Text(printable(f"{first['op']} {taken[0]['why']}" + (" …" if more else ""))),
+            Text((printable(", ".join(first["becomes"])) or "nothing") + (" …" if more else "")),
+            ", ".join(f"{tried['rule']} ({tried['kind']})" for tried in taken),
             "exact" if error is None else f"{error:.4f}",
         )
     return table
 
 
-def replacement_lines(done: Standalone, checked: Checked, output: str) -> list[str]:
+def replacement_lines(report: Mapping[str, Any], judged: str, checked: Checked, output: str) -> list[str]:
     """Return what it came to: what it cost, and where it was written."""
-    report, prediction = done.replaced.report, checked.prediction
-    lines = [f"note: {note}" for note in report.notes]
-    if done.judged != "noise":
-        lines.append(f"{report.accuracy.before:.2%} before, {report.accuracy.after:.2%} after ({_JUDGED[done.judged]})")
+    prediction, accuracy = checked.prediction, report["accuracy"]
+    lines = [f"note: {note}" for note in report["notes"]]
+    if judged != "noise":
+        lines.append(f"{accuracy['before']:.2%} before, {accuracy['after']:.2%} after ({_JUDGED[judged]})")
     else:
-        lines.append(_JUDGED[done.judged])
+        lines.append(_JUDGED[judged])
     if prediction.compiles:
         lines.append(f"as a kmodel: {prediction.kmodel_bytes:,} bytes, {prediction.heap_bytes:,} of heap (predicted)")
     else:

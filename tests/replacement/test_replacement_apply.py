@@ -125,6 +125,23 @@ def test_it_has_the_structure_that_was_planned_and_lowers(trained: Trained) -> N
     np.testing.assert_allclose(again, predict(done.network, images, done.contract), atol=1e-4)
 
 
+def test_pools_behind_large_kernels_come_out_as_planned(trained: Trained) -> None:
+    layers = OrderedDict(
+        conv=nn.Conv2d(1, 8, 5, 1, 2), act=nn.ReLU(), pool=nn.MaxPool2d(2), next=nn.Conv2d(8, 8, 7, 1, 3)
+    )
+    layers.update(act2=nn.ReLU(), pool2=nn.MaxPool2d(2), mean=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten())
+    sample = lifted(layers, (1, 32, 32))
+    data = trained.data
+    settings = Replace(max_drop=1.0, regression_steps=1, distil_steps=0)
+    done = replace_network(
+        sample.network, sample.contract, trained.calibration, data.train, data.validation, settings, seed=0
+    )
+    planned = to_onnx(structure(sample.network, sample.contract), sample.contract)
+    assert [node.name for node in to_onnx(done.network, done.contract).graph.node] == [
+        n.name for n in planned.graph.node
+    ]
+
+
 def test_equal_seeds_give_equal_networks(trained: Trained) -> None:
     settings = Replace(max_drop=1.0, regression_steps=5, distil_steps=2)
     first, second = replaced(trained, settings), replaced(trained, settings)

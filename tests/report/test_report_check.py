@@ -16,8 +16,8 @@ from rich.console import Console
 
 from pipeline.firmware.predicted import Answer, check_for, chosen_profiles
 from pipeline.kpu.check import Checked, check_network
-from pipeline.kpu.memory.fragmentation import end, last, occupancy
 from pipeline.kpu.limits import KPU_MEMORY_BYTES
+from pipeline.kpu.memory.fragmentation import end, last, occupancy
 from pipeline.kpu.nncase.schedule import Placed
 from pipeline.kpu.rules import Finding
 from pipeline.recipe import Target
