@@ -23,11 +23,11 @@ from pipeline.training.data.shape import to_shape
     [
         b"",
         b"not gzip",
-        gzip.compress(b""),
-        gzip.compress(b"\0\0\x0d\1" + b"\0\0\0\1" + b"\0"),  # floats
-        gzip.compress(b"\0\0\x08\3" + b"\0\0\0\2"),  # header cut
-        gzip.compress(b"\0\0\x08\1" + b"\0\0\0\x05" + b"abc"),  # values cut
-        gzip.compress(b"\0\0\x08\1" + b"\0\0\0\1" + b"a")[:-6],
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"\0\0\x0d\1" + b"\0\0\0\1" + b"\0", mtime=0),  # floats
+        gzip.compress(b"\0\0\x08\3" + b"\0\0\0\2", mtime=0),  # header cut
+        gzip.compress(b"\0\0\x08\1" + b"\0\0\0\x05" + b"abc", mtime=0),  # values cut
+        gzip.compress(b"\0\0\x08\1" + b"\0\0\0\1" + b"a", mtime=0)[:-6],
     ],
 )
 def test_a_torn_idx_file_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
