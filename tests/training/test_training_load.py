@@ -177,9 +177,9 @@ def test_only_evaluate_reads_test_images() -> None:
 
 
 def test_nothing_outside_reads_image_files_by_itself() -> None:
-    """Every way to images but `load` and `heldout` stays inside `training/data`."""
+    """Every way to images but `load`, `loose` (training images alone) and `heldout` stays inside `training/data`."""
     package = "pipeline.training.data."
-    open_to_all = {"load", "sets", "fetch", "manifest", "heldout"}
+    open_to_all = {"load", "loose", "sets", "fetch", "manifest", "heldout"}
     for name, tree in modules():
         if name.startswith("pipeline/training/data/"):
             continue
