@@ -20,7 +20,14 @@ pytestmark = pytest.mark.nncase
 
 
 def kill_in(project: Path, stage: str) -> None:
-    """Start ``dvc repro`` and kill it a moment after ``stage`` has started."""
+    """Start ``dvc repro`` and kill it a moment after ``stage`` has started.
+
+    DVC writes its list of running stages in place. Killed in that very moment, which a stage as short as ``search``
+    hits, it leaves an empty file and asks for its removal; that is DVC's to mend, and not what is tested here.
+    """
+    running = project / ".dvc" / "tmp" / "rwlock"
+    if running.exists() and not running.read_text():
+        running.unlink()
     with subprocess.Popen(
         [BIN / "dvc", "repro"],
         cwd=project,
