@@ -88,6 +88,9 @@ def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int
         environment["KPUFIT_TRUST"] = "1"
     bin_folder = Path(sys.executable).parent
     environment["PATH"] = f"{bin_folder}{os.pathsep}{environment.get('PATH', '')}"
+    running = root / ".dvc" / "tmp" / "rwlock"
+    if running.exists() and not running.read_text().strip():
+        running.unlink()  # DVC was killed while it wrote this list of running stages, and would refuse to start
     dvc = bin_folder / "dvc"
     if not dvc.exists():
         raise SetupError("DVC is not installed beside this Python", where=str(dvc), remedy="run `make setup`")
