@@ -12,7 +12,7 @@ from pipeline.kpu.layers import Network, read_network
 from pipeline.kpu.prediction import Prediction, predict
 from pipeline.kpu.rules import Finding, Site, all_rules
 
-VIOLATIONS = frozenset({"wrong-numbers", "does-not-compile", "cpu"})
+VIOLATIONS = frozenset({"wrong-numbers", "does-not-compile", "may-not-run", "cpu"})
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pipeline.kpu import limits
 from pipeline.kpu.latency import ConvWork, Latency, latency, network_latency
 from pipeline.kpu.memory.feature_map import map_bytes
 from pipeline.kpu.memory.kmodel_size import Part, Purpose, kmodel_bytes, kmodel_parts
+from pipeline.kpu.nncase.images import failing_parts
 from pipeline.kpu.nncase.lower import lower
 from pipeline.kpu.nncase.program import KpuConv, Program, Refusal
 
@@ -68,6 +69,7 @@ class Prediction:
         latency: of the KPU's part; None without one.
         layers: in the network's order.
         program: what nncase makes of the network.
+        fails_by_images: what compiles and then fails at run time with some calibration images, by layer.
     """
 
     version: int
@@ -77,6 +79,7 @@ class Prediction:
     latency: Latency | None
     layers: tuple[LayerPrediction, ...]
     program: Program
+    fails_by_images: tuple[Refusal, ...] = ()
 
     @property
     def kmodel_bytes(self) -> int:
@@ -120,6 +123,7 @@ def predict(
     program = lower(
         model, prepared=prepared, float_output=float_output, float_head=version < 5, parts_share=parts_share
     )
+    fails = failing_parts(model, prepared=prepared, float_output=float_output, float_head=version < 5)
     convs = program.convs
     parts = kmodel_parts(program, version)
     return Prediction(
@@ -130,6 +134,7 @@ def predict(
         network_latency([latency(conv_work(conv)) for conv in convs]) if convs else None,
         _layers(model, program, parts),
         program,
+        fails,
     )
 
 

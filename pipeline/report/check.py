@@ -27,7 +27,13 @@ SURENESS = {
 }
 """What each confidence of a latency means, in a few words."""
 
-_SEVERITY_STYLES = {"wrong-numbers": "bold red", "does-not-compile": "bold red", "cpu": "yellow", "memory": "magenta"}
+_SEVERITY_STYLES = {
+    "wrong-numbers": "bold red",
+    "does-not-compile": "bold red",
+    "may-not-run": "red",
+    "cpu": "yellow",
+    "memory": "magenta",
+}
 _NAMED = 3
 """Layers of a group that are named in the terminal."""
 

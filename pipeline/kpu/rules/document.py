@@ -16,7 +16,8 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "rules.md"
 
 _TITLES: dict[Severity, str] = {
     "wrong-numbers": "Wrong numbers: it compiles and computes something else",
-    "does-not-compile": "Does not compile, or fails at run time",
+    "does-not-compile": "Does not compile",
+    "may-not-run": "Runs, or fails at run time: the calibration images decide",
     "cpu": "Falls to the CPU, in float32",
     "memory": "Costs memory and transfers",
     "accuracy": "Costs accuracy",

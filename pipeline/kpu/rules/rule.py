@@ -10,10 +10,10 @@ from typing import Literal, get_args
 from pipeline.kpu.layers import Layer, Network
 from pipeline.kpu.prediction import LayerPrediction, Prediction
 
-Severity = Literal["wrong-numbers", "does-not-compile", "cpu", "memory", "accuracy"]
+Severity = Literal["wrong-numbers", "does-not-compile", "may-not-run", "cpu", "memory", "accuracy"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""From the worst on."""
+"""From the worst on; may-not-run is what the calibration images decide."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from pipeline.kpu.rules.rule import Site, rule
 )
 def RULE(site: Site) -> str | None:
     """A part whose calibrated range is not that of the whole map is dequantised and quantised again, in float on the
-    CPU and in main memory. Where the second part has the whole's range and the first has not, which is up to the
-    calibration images, the kmodel fails at run time ("Invalid argument").
+    CPU and in main memory.
     """
     if axis_of_parts(site) != 1 or split_offset.RULE.check(site) is not None:
         return None

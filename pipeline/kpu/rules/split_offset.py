@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from pipeline.kpu.rules.parts import axis_of_parts, is_bounded, parts_behind_the_first, read_by_convolutions
+from pipeline.kpu.rules.parts import parts_behind_the_first, read_by_convolutions
 from pipeline.kpu.rules.rule import Site, rule
 
 
 @rule(
-    severity="does-not-compile",
-    limit="all parts of a map read by convolutions, or none",
+    severity="may-not-run",
+    limit="one part of a map read by convolutions, and nothing else of it read",
     replacement="two convolutions that give the two parts, in place of one that is split (`kpufit replace`)",
     source='measured with nncase 1.9.0.20230322 ("Invalid argument" in its simulator)',
 )
 def RULE(site: Site) -> str | None:
-    """It compiles and then fails at run time: where a part has the calibrated range of the whole (as behind a ReLU6),
-    the KPU is handed the second part in place, at an address that the runtime does not accept, as soon as anything
-    but convolutions reads the map too.
+    """It compiles, and whether it then runs is up to the calibration images: where they give a part that does not begin
+    the map the range of the whole (behind a ReLU6 nearly all do), the KPU is handed that part in place, at an address
+    that the runtime does not accept once the CPU reads the map too: for another layer, or for a part whose range is
+    another.
     """
-    if axis_of_parts(site) != 1 or not is_bounded(site):
+    if site.layer.name not in {failure.layer for failure in site.prediction.fails_by_images}:
         return None
     reading = read_by_convolutions(site, parts_behind_the_first(site))
-    if not reading:
-        return None
-    map_ = site.layer.inputs[0]
-    tensors = (map_, *site.layer.outputs)
-    others = [
-        reader
-        for tensor in tensors
-        for reader in site.network.readers.get(tensor, ())
-        if reader.name != site.layer.name and reader not in read_by_convolutions(site, tensors)
-    ]
-    leaves = any(tensor in site.network.outputs for tensor in tensors)
-    if not others and not leaves:
-        return None
-    return f"{reading[0].name} reads a part, {others[0].name if others else 'an output'} the map as well"
+    return f"{reading[0].name} reads a part of it" if reading else "a convolution reads a part of it"

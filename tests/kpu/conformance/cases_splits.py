@@ -12,6 +12,8 @@ from conformance_graph import Graph
 
 _EQUAL = (3.0,) * 16
 _UNEQUAL = (3.0,) * 8 + (0.05,) * 8
+_SECOND = (0.05,) * 8 + (3.0,) * 8
+_LAST_BUT_ONE = (0.05,) * 8 + (3.0,) * 4 + (0.05,) * 4
 
 
 def _source(gains: tuple[float, ...] = _EQUAL, *, act: bool = True) -> Graph:
@@ -33,9 +35,10 @@ def _convs(graph: Graph, parts: list[str]) -> Graph:
     return graph.out(*results)
 
 
-def _both(gains: tuple[float, ...] = _EQUAL, axis: int = 1, parts: int = 2) -> Graph:
+def _both(gains: tuple[float, ...] = _EQUAL, axis: int = 1, parts: int = 2, *, swapped: bool = False) -> Graph:
     graph = _source(gains)
-    return _convs(graph, _split(graph, parts, axis))
+    made = _split(graph, parts, axis)
+    return _convs(graph, made[::-1] if swapped else made)
 
 
 def _one(half: int, gains: tuple[float, ...] = _EQUAL) -> Graph:
@@ -104,6 +107,25 @@ CASES = [
     Case("split-second-unequal", lambda: _one(1, _UNEQUAL), Row.SPLIT),
     Case("split-both", _both, Row.SPLIT),
     Case("split-both-unequal", lambda: _both(_UNEQUAL), Row.SPLIT),
+    *(
+        Case(
+            f"split-both-{name}{'-swapped' if swapped else ''}",
+            lambda g=gains, s=swapped: _both(g, swapped=s),
+            Row.SPLIT,
+        )
+        for name, gains in (("equal", _EQUAL), ("unequal", _UNEQUAL), ("second", _SECOND))
+        for swapped in (False, True)
+        if swapped or name == "second"
+    ),
+    *(
+        Case(
+            f"split-four-{name}{'-swapped' if swapped else ''}",
+            lambda g=gains, s=swapped: _both(g, 1, 4, swapped=s),
+            Row.SPLIT,
+        )
+        for name, gains in (("unequal", _UNEQUAL), ("second", _SECOND), ("last-but-one", _LAST_BUT_ONE))
+        for swapped in (False, True)
+    ),
     Case("split-four", lambda: _both(parts=4), Row.SPLIT),
     Case("split-rows", lambda: _both(axis=2), Row.SPLIT),
     Case("split-columns", lambda: _both(axis=3), Row.SPLIT),

@@ -96,6 +96,26 @@ def test_the_prediction_is_what_nncase_made(observed: Observed, name: str) -> No
     assert predicted == seen or seen in for_other_images(model), (predicted, seen)
 
 
+def outcomes(model: onnx.ModelProto) -> set[str]:
+    """What `check --raw` says may become of a network: more than one where it says that the images decide."""
+    checked = check_network(model, raw=True)
+    if not checked.prediction.compiles:
+        return {"refused"}
+    may_fail = any(finding.severity == "may-not-run" for finding in checked.findings)
+    return {"compiled", "fails at run time"} if may_fail else {"compiled"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_says_what_becomes_of_it(observed: Observed, name: str) -> None:
+    """And says that the images decide exactly where they do."""
+    model = CASES[name].build()
+    said = outcomes(model)
+    assert observed_of(observed[name]).outcome in said
+    possible = {made.outcome for made in for_other_images(model)}
+    assert said >= possible, possible
+    assert "fails at run time" in possible or said <= {"compiled", "refused"}
+
+
 def refusals(program: Program) -> list[str]:
     return [refusal.why for refusal in program.refusals]
 

@@ -245,7 +245,8 @@ PAIRS: dict[str, Pair] = {
     "refused": Pair([lambda: Graph().conv(8).act("gelu")], [lambda: Graph().conv(8).act("gelu-tanh")]),
     "resize-sizes": Pair([lambda: sizes(given=True)], [lambda: sizes(given=False)]),
     "split-offset": Pair(
-        [lambda: split(beside=True)], [lambda: split(beside=False), lambda: split(beside=True, half=0)]
+        [lambda: split(beside=True), lambda: split(beside=False), lambda: split(beside=True, act="leaky")],
+        [lambda: split(beside=False, half=0), lambda: split(beside=True, half=0)],
     ),
     "transposed-kernel": Pair([lambda: transposed(4), lambda: transposed(2, 0)], [lambda: transposed(3)]),
     "transposed-padding": Pair([lambda: transposed(3, 0)], [lambda: transposed(3, 1)]),
@@ -347,7 +348,11 @@ PAIRS: dict[str, Pair] = {
         [lambda: Graph(8, 4, 4).conv(8), lambda: conv().op("GlobalAveragePool").conv(8, 1)],
     ),
     "split": Pair(
-        [lambda: split(beside=False), lambda: split(beside=False, act="leaky"), lambda: split(beside=True, half=0)],
+        [
+            lambda: split(beside=False, half=0),
+            lambda: split(beside=False, act="leaky", half=0),
+            lambda: split(beside=True, half=0),
+        ],
         [lambda: split(beside=True), lambda: cut(conv(), 1, 0, 4), lambda: cut(conv(), 2, 0, 8).conv(8)],
     ),
     "stride": Pair(
