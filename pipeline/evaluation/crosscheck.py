@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import KmodelError
-from pipeline.kmodel.memory import DType
+from pipeline.evaluation.watch import watched
 from pipeline.kmodel.model import Kmodel
-from pipeline.kmodel.parts import main_range
 from pipeline.kpu.simulate import simulate
 
 #: Float operators of the CPU may be summed in another order; a code of the KPU differs by far more than this.
@@ -66,15 +65,6 @@ def cross_check(
 
 
 def _codes(kmodel: Kmodel, convolution: int, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The KPU's codes behind a convolution: the program is cut there, and the convolution made to write main memory."""
-    chosen = kmodel.convolutions[convolution]
-    index = next(number for number, step in enumerate(kmodel.steps) if step is chosen)
-    output = main_range(DType.UINT8, kmodel.main_bytes, chosen.target.shape)
-    cut = replace(
-        kmodel,
-        steps=(*kmodel.steps[:index], replace(chosen, main_output=output)),
-        outputs=(output,),
-        main_bytes=output.end,
-    )
-    codes: NDArray[np.uint8] = simulate(cut, images)[0].astype(np.uint8, copy=False)
+    """The KPU's codes behind a convolution."""
+    codes: NDArray[np.uint8] = simulate(watched(kmodel, [convolution]), images)[0].astype(np.uint8, copy=False)
     return codes

@@ -41,6 +41,7 @@ def run(run: Run) -> int:
             "heap_bytes": facts.heap_bytes,
             "kpu_bytes": facts.kpu_bytes,
             "cpu_convolutions": len(facts.cpu_convolutions),
+            "latency_ms": facts.latency_ms or 0.0,
         },
         report={
             "kmodel_version": facts.version,

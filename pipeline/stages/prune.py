@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 
+import onnx
 from torch import fx, nn
 
 from pipeline.firmware.budget import kmodel_budget
-from pipeline.kpu.prediction import VERSIONS, predict_kmodel_bytes
+from pipeline.kpu.prediction import VERSIONS, predict, predict_kmodel_bytes
 from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
 from pipeline.network.trace import trace
@@ -33,7 +34,7 @@ def run(run: Run) -> int:
     trained = load_network(run.made_by("train", "network.onnx"))
     data = load_training(recipe.data, recipe.seed, run.root)
     version = target_version(run)
-    predict = partial(predicted_bytes, contract=trained.contract, versions=(version,))
+    predict_bytes = partial(predicted_bytes, contract=trained.contract, versions=(version,))
     # Solved for the largest version, so that the same recipe gives the same network whatever the firmware loads.
     predict_largest = partial(predicted_bytes, contract=trained.contract, versions=VERSIONS)
     budget = kmodel_budget(target_profile(run), recipe.target)
@@ -53,8 +54,10 @@ def run(run: Run) -> int:
         metrics={
             "validation_accuracy": accuracy(pruned.graph, data.validation, pruned.contract),
             "parameters": parameters(pruned.graph),
-            "predicted_bytes_before": predict(trained.graph),
-            "predicted_bytes": predict(pruned.graph),
+            "predicted_bytes_before": predict_bytes(trained.graph),
+            "predicted_bytes": predict_bytes(pruned.graph),
+            "predicted_ms_before": predicted_ms(trained.graph, trained.contract, version),
+            "predicted_ms": predicted_ms(pruned.graph, pruned.contract, version),
             "budget_bytes": budget,
         },
         report={
@@ -69,6 +72,16 @@ def run(run: Run) -> int:
 
 def predicted_bytes(network: nn.Module, contract: InputContract, versions: Sequence[int]) -> int:
     """Bytes of the largest of a network's kmodels in some versions of the format, as it will be after ``replace``."""
-    graph = network if isinstance(network, fx.GraphModule) else trace(network)
-    model = to_onnx(structure(graph, contract), contract)
+    model = _as_replaced(network, contract)
     return max(predict_kmodel_bytes(model, version) for version in versions)
+
+
+def predicted_ms(network: nn.Module, contract: InputContract, version: int) -> float:
+    """Milliseconds of the KPU's part of a network as it will be after ``replace``; 0 where nothing runs there."""
+    latency = predict(_as_replaced(network, contract), version).latency
+    return round(latency.milliseconds(), 3) if latency else 0.0
+
+
+def _as_replaced(network: nn.Module, contract: InputContract) -> onnx.ModelProto:
+    graph = network if isinstance(network, fx.GraphModule) else trace(network)
+    return to_onnx(structure(graph, contract), contract)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import DataError
 from pipeline.evaluation.agreement import compare
+from pipeline.evaluation.layer_error import LayerError
 from pipeline.evaluation.metrics import judge, predictions
-from pipeline.evaluation.plots import class_rows, confusion_rows
+from pipeline.evaluation.plots import class_rows, confusion_rows, error_rows
 
 SCORES = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 1.0], [9.0, 1.0, 1.0], [1.0, 2.0, 0.0]])
 LABELS = np.array([0, 1, 1, 1])
@@ -69,6 +70,11 @@ def test_rows_of_the_plots() -> None:
         {"class": "cat", "accuracy": 1.0},
         {"class": "dog", "accuracy": 2 / 3},
     ]
+
+
+def test_a_layer_without_any_error_has_no_bar() -> None:
+    errors = [LayerError(0, (1, 2, 2), 0.99, 20.0, 0.0, 1.0, 0), LayerError(1, (1, 2, 2), 1.0, math.inf, 0.0, 1.0, 0)]
+    assert error_rows(errors, ["first", "second"]) == [{"layer": "first", "snr_db": 20.0, "cosine": 0.99}]
 
 
 def test_agreement_by_hand() -> None:
