@@ -32,6 +32,7 @@ class StageRow:
         parameters: of the network.
         predicted_bytes: of the kmodel, predicted from the network.
         kmodel_bytes: of the kmodel itself.
+        latency_ms: predicted time of the KPU's part.
         verdict: "accepted" or "rejected" by the gate, or "".
     """
 
@@ -41,6 +42,7 @@ class StageRow:
     parameters: int | None
     predicted_bytes: int | None
     kmodel_bytes: int | None
+    latency_ms: float | None
     verdict: str = ""
 
 
@@ -50,11 +52,12 @@ def stage_rows(results: RunResults) -> tuple[StageRow, ...]:
     for stage, accuracy in STAGE_ACCURACIES.items():
         if stage not in results.metrics:
             continue
-        predicted = results.metric(stage, "predicted_bytes")
-        if stage == "train" and predicted is None:
-            predicted = results.metric("prune", "predicted_bytes_before")
-        if stage == "replace" and predicted is None:  # prune predicts the network as replace will make it
-            predicted = results.metric("prune", "predicted_bytes")
+        # prune predicts for the networks before and behind it, as replace will make them
+        suffix = {"train": "_before", "prune": "", "replace": ""}.get(stage)
+        predicted, latency = (
+            results.metric("prune", f"{name}{suffix}") if suffix is not None else None
+            for name in ("predicted_bytes", "predicted_ms")
+        )
         rows.append(
             StageRow(
                 stage,
@@ -63,13 +66,15 @@ def stage_rows(results: RunResults) -> tuple[StageRow, ...]:
                 _whole(results.metric(stage, "parameters")),
                 _whole(predicted),
                 _whole(results.metric(stage, "kmodel_bytes")),
+                results.metric("convert", "latency_ms") if stage == "convert" else latency,
             )
         )
     if results.verdict is not None:
         verdict = "accepted" if results.verdict.get("accepted") else "rejected"
-        size = results.verdict.get("kmodel_bytes")
-        kmodel = results.metric("evaluate", "kmodel_accuracy")
-        rows.append(StageRow("gate", None, kmodel, None, None, size if isinstance(size, int) else None, verdict))
+        found = results.verdict.get("kmodel_bytes")
+        size = found if isinstance(found, int) else None
+        kmodel, latency = results.metric("evaluate", "kmodel_accuracy"), results.metric("convert", "latency_ms")
+        rows.append(StageRow("gate", None, kmodel, None, None, size, latency, verdict))
     return tuple(rows)
 
 
@@ -92,7 +97,7 @@ def summary_table(rows: Sequence[StageRow], title: str = "") -> Table:
 
 
 def cells(row: StageRow) -> tuple[str, ...]:
-    """Return a row as text, in the order of its attributes."""
+    """Return a row as text, without its time: a terminal is narrow."""
     return (
         row.stage,
         percent(row.validation_accuracy),

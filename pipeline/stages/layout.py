@@ -50,6 +50,11 @@ class Run:
         return self.root / "out" / self.name / stage / name
 
     @property
+    def recipe_file(self) -> Path:
+        """The recipe as its author wrote it."""
+        return recipe_path(self.root, self.name)
+
+    @property
     def report_page(self) -> Path:
         """The page for people."""
         return self.root / "out" / self.name / "report.html"

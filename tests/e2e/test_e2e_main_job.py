@@ -105,7 +105,7 @@ def test_a_budget_below_any_pruning_is_rejected_with_remedies(project: Path) -> 
     assert "remedy 1" in rejected.stderr
     verdict = verdict_of(project)
     assert verdict["accepted"] is False
-    assert "rejected" in (project / "out/tiny/report.html").read_text()
+    assert "<strong>rejected</strong>" in (project / "out/tiny/report.html").read_text()
     assert (project / "out/tiny/convert/network.kmodel").is_file()
 
 
