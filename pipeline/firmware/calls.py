@@ -13,12 +13,17 @@ def set_outputs_calls(kmodel: Kmodel, profile: Profile, task: str = "task") -> l
     Without them ``kpu.run`` ends in error 2013; width · height · channels · 4 must be the output's bytes, else error
     2012 (measured on MaixPy's released loader library in an emulated K210).
     """
-    if profile.language != "micropython" or kmodel.version != 4:
-        return []
     return [
-        f"kpu.set_outputs({task}, {index}, {', '.join(map(str, _width_height_channels(output)))})"
-        for index, output in enumerate(kmodel.outputs)
+        f"kpu.set_outputs({task}, {index}, {', '.join(map(str, shape))})"
+        for index, shape in enumerate(outputs_to_set(kmodel, profile))
     ]
+
+
+def outputs_to_set(kmodel: Kmodel, profile: Profile) -> list[tuple[int, int, int]]:
+    """Return width, height and channels of each output that ``kpu.set_outputs`` must be told; [] where it need not."""
+    if profile.interface != "maixpy" or kmodel.version != 4:
+        return []
+    return [_width_height_channels(output) for output in kmodel.outputs]
 
 
 def _width_height_channels(output: Range) -> tuple[int, int, int]:

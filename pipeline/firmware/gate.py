@@ -130,6 +130,9 @@ def _flash_stream(
         "header_bytes": facts.header_bytes,
     }
     seen, remedies = [], []
+    if profile.interface != "maixpy":
+        seen.append(f"{profile.name} cannot stream a model from flash: only MaixPy has kpu.load_flash")
+        remedies.append("load it into memory (target.load: flash or sd)")
     if facts.kmodel_bytes > space:
         seen.append(f"the file's {facts.kmodel_bytes:,} bytes are over the {space:,} of flash for models")
         remedies += _prune(facts, space)

@@ -43,6 +43,7 @@ class Profile(BaseModel):
         name: the file's name without suffix.
         title: what it is, for people.
         language: what a user programs it in.
+        interface: whose calls reach the KPU there: it decides the programs of ``kpufit bundle``.
         kmodel_versions: versions of the kmodel format that it loads.
         main_memory_bytes: general SRAM.
         heap_start_bytes: where its heap begins: everything below is code and static data; null: not measured.
@@ -60,6 +61,7 @@ class Profile(BaseModel):
     name: str
     title: str
     language: Literal["c", "micropython"]
+    interface: Literal["maixpy", "canmv", "c-sdk"]
     kmodel_versions: Figure[list[Literal[3, 4, 5]]]
     main_memory_bytes: Figure[Bytes]
     heap_start_bytes: Figure[Bytes | None]

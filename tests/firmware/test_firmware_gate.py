@@ -190,6 +190,11 @@ def test_streaming_has_limits_of_its_own(change: dict[str, int], words: str) -> 
     assert words in only_failure(gate(facts, load="flash-stream"), "memory").message
 
 
+@pytest.mark.parametrize("firmware", ["canmv", "c-sdk"])
+def test_only_maixpy_streams_from_flash(firmware: str) -> None:
+    assert "kpu.load_flash" in only_failure(gate(GOOD, firmware, load="flash-stream"), "memory").message
+
+
 @given(st.integers(1, 7 << 20), st.integers(0, 7 << 20), st.sampled_from([3, 4, 5]))
 def test_any_verdict_is_plain_json_and_every_failure_has_a_remedy(size: int, heap: int, version: int) -> None:
     for firmware in KNOWN:
