@@ -16,36 +16,28 @@ zeros of padding at the top and left. So paddings that differ from side to side 
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice, product
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.kpu.limits import KPU_MEMORY_BYTES, MAX_CHANNELS, MAX_WEIGHT_LOADS, weight_loads
-from pipeline.kpu.memory.feature_map import map_bytes
 from pipeline.network.modules import Slice
 from pipeline.replacement.activations import ANY, Range, canonical, identity_range, range_after, unchanged
 from pipeline.replacement.branches import Pads, Step
 from pipeline.replacement.rule import Miss
 
-MOST_GROWTH = 3.0
-"""Weights of the chain over those of the branches. A basic block of ResNet doubles, a bottleneck grows fifteenfold."""
-_SMALL = 16384
-"""Weights (bytes in a kmodel) below which growth does not matter."""
 _MOST_PLACEMENTS = 4096
-_MARGIN = 0.1
 _KEEP_RANGE = (nn.AvgPool2d, nn.ConstantPad3d, Slice)
 
 Join = Literal["sum", "concat"]
 State = tuple[int, int]
-"""What a map holds: branch, and how many of its steps are done. (−1, 0): the value that all branches read."""
+"""What a map holds: branch, and how many of its steps are done."""
 
-_ORIGIN: State = (-1, 0)
+ORIGIN: State = (-1, 0)
+"""The value that all branches read."""
 _DONE = 1 << 16
 """Stands for "all steps done" in the last layer's states."""
 
@@ -113,14 +105,6 @@ class Layer:
         )
 
 
-@dataclass(frozen=True)
-class Carry:
-    """How the value that all branches read is carried where it can be negative: as ``scale·x + offset``, a channel."""
-
-    scale: Tensor
-    offset: Tensor
-
-
 def plan(
     branches: Sequence[Sequence[Step]], channels: int, given: Range, join: Join, *, shifted: bool = False
 ) -> tuple[Layer, ...] | Miss:
@@ -145,138 +129,15 @@ def plan(
         layers = _layers(branches, places, depth, channels, given, join, shifted)
         if isinstance(layers, Miss):
             reasons.append(layers.reason)
-        elif best is None or _weights(layers) < _weights(best):
+        elif best is None or weights(layers) < weights(best):
             best = layers
     if best is None:
         return Miss(reasons[-1])  # of the placements, the latest is the one that a sum needs
-    return _within_limits(best, sum(step.weights for steps in branches for step in steps))
+    return best
 
 
-def fits(layers: Sequence[Layer], size: tuple[int, int]) -> Miss | None:
-    """Return why the chain does not fit the KPU's memory for an input of ``size`` (height, width), None if it does."""
-    for number, layer in enumerate(layers, 1):
-        after = layer.size(size)
-        needed = map_bytes(layer.inputs, *size) + map_bytes(layer.outputs, *after)
-        if needed > KPU_MEMORY_BYTES:
-            return Miss(
-                f"merged layer {number} ({layer.inputs}→{layer.outputs} channels at {size[0]}×{size[1]}) needs "
-                f"{needed:,} bytes of the KPU's {KPU_MEMORY_BYTES:,}"
-            )
-        size = after
-    return None
-
-
-def describe_plan(branches: Sequence[Sequence[Step]], layers: Sequence[Layer]) -> str:
-    """Return branches, widths and weights for a report."""
-    before = sum(step.weights for steps in branches for step in steps)
-    widths = "→".join(str(layer.inputs) for layer in layers)
-    return f"{len(branches)} branches; {widths}→{layers[-1].outputs} channels, {before:,}→{_weights(layers):,} weights"
-
-
-def carry(layers: Sequence[Layer], values: Tensor) -> Carry:
-    """Return the scale and offset that bring every channel of ``values`` (N×C×H×W) to where activations keep it.
-
-    A tenth of its range is left on either side, for images that ``values`` does not hold.
-    """
-    low, high = values.amin((0, 2, 3)).double(), values.amax((0, 2, 3)).double()
-    margin = _MARGIN * (high - low)
-    low, high = low - margin, high + margin
-    windows = [identity_range(layer.activation) or ANY for layer in layers if _ORIGIN in layer.targets]
-    bottom = max((window[0] for window in windows), default=-math.inf)
-    top = min((window[1] for window in windows), default=math.inf)
-    scale = torch.ones_like(low)
-    if math.isfinite(bottom) and math.isfinite(top):
-        scale = ((top - bottom) / (high - low).clamp_min(torch.finfo(low.dtype).tiny)).clamp_max(1.0)
-    return Carry(scale, bottom - low * scale if math.isfinite(bottom) else torch.zeros_like(low))
-
-
-def chain(layers: Sequence[Layer], *, blank: bool = False) -> nn.Sequential:
-    """Return the convolutions of a plan, with a layer of zeros before one whose padding differs from side to side.
-
-    Args:
-        layers: the plan.
-        blank: leave all weights zero.
-    """
-    made = nn.Sequential()
-    for number, layer in enumerate(layers, 1):
-        top, left, bottom, right = layer.pads
-        even = (top, left) == (bottom, right)
-        if not even:
-            made.add_module(f"pad{number}", nn.ZeroPad2d((left, right, top, bottom)))
-        conv = nn.Conv2d(
-            layer.inputs,
-            layer.outputs,
-            layer.kernel,
-            layer.stride,
-            (top, left) if even else 0,
-            groups=layer.inputs if layer.by_channel else 1,
-            device="meta",
-        ).to_empty(device="cpu")
-        for parameter in conv.parameters():
-            nn.init.zeros_(parameter)
-        made.add_module(f"merged{number}", conv)
-        if layer.activation is not None:
-            made.add_module(f"act{number}", copy.deepcopy(layer.activation))
-    if not blank:
-        set_weights(layers, made)
-    return made
-
-
-def set_weights(layers: Sequence[Layer], made: nn.Sequential, carried: Carry | None = None) -> None:
-    """Set the weights of a plan's `chain`; ``carried`` is how the branches' input is carried, None for as it is."""
-    convs = [layer for layer in made if isinstance(layer, nn.Conv2d)]
-    for number, (layer, conv) in enumerate(zip(layers, convs, strict=True)):
-        weight, bias = parameters(layer, carried if number else None, carried)
-        assert conv.bias is not None
-        with torch.no_grad():
-            conv.weight.copy_(weight)
-            conv.bias.copy_(bias)
-
-
-def parameters(layer: Layer, given: Carry | None, wanted: Carry | None) -> tuple[Tensor, Tensor]:
-    """Return the kernel (O×I/groups×h×w) and the bias of one layer, in float64.
-
-    Args:
-        layer: of a plan.
-        given: how its input holds the value that the branches read.
-        wanted: how its output is to hold it.
-    """
-    weight = torch.zeros(layer.outputs, layer.inputs, *layer.kernel, dtype=torch.float64)
-    bias = torch.zeros(layer.outputs, dtype=torch.float64)
-    rows, columns = _offsets(layer.targets), _offsets(layer.sources)
-    for block in layer.blocks:
-        if block.step is None:
-            kernel = torch.eye(layer.sources[block.source], dtype=torch.float64)[..., None, None]
-            added, top, left = torch.zeros(len(kernel), dtype=torch.float64), *layer.pads[:2]
-        else:
-            kernel, added = block.step.affine()
-            top, left = layer.pads[0] - block.step.pads[0], layer.pads[1] - block.step.pads[1]
-        if block.source == _ORIGIN and given is not None:
-            kernel = kernel / given.scale[None, :, None, None]
-            added = added - kernel.sum((2, 3)) @ given.offset
-        if block.target == _ORIGIN and wanted is not None:
-            kernel = kernel * wanted.scale[:, None, None, None]
-            added = added * wanted.scale + wanted.offset
-        row, column = rows[block.target], columns[block.source]
-        height, width = kernel.shape[2:]
-        part = weight[row : row + len(kernel), column : column + kernel.shape[1]]
-        part[:, :, top : top + height, left : left + width] += kernel
-        bias[row : row + len(kernel)] += added
-    if layer.by_channel:
-        weight = weight.diagonal().permute(2, 0, 1)[:, None]
-    return weight, bias
-
-
-def _offsets(states: dict[State, int]) -> dict[State, int]:
-    """The first channel of each state."""
-    found, start = {}, 0
-    for state, channels in states.items():
-        found[state] = start
-        start += channels
-    return found
-
-
-def _weights(layers: Sequence[Layer]) -> int:
+def weights(layers: Sequence[Layer]) -> int:
+    """Return the weights of a whole chain."""
     return sum(layer.weights for layer in layers)
 
 
@@ -304,8 +165,8 @@ def _layers(
     strides = _strides(branches, places, depth)
     if isinstance(strides, Miss):
         return strides
-    states: dict[State, int] = {_ORIGIN: channels}
-    ranges: dict[State, Range] = {_ORIGIN: given}
+    states: dict[State, int] = {ORIGIN: channels}
+    ranges: dict[State, Range] = {ORIGIN: given}
     layers = []
     for number in range(depth):
         blocks, targets = _blocks(branches, places, states, number, number == depth - 1, join)
@@ -315,7 +176,7 @@ def _layers(
         shape = _shape(blocks, strides[number])
         if isinstance(shape, Miss):
             return shape
-        if shifted and any(b.source == _ORIGIN and b.step and not b.step.pointwise for b in blocks) and number:
+        if shifted and any(b.source == ORIGIN and b.step and not b.step.pointwise for b in blocks) and number:
             return Miss("the carried input is read by more than a 1×1, whose padding would not be its zero")
         kernel, pads = shape
         by_channel = _by_channel(blocks, states, targets)
@@ -385,13 +246,13 @@ def _blocks(
     for index, (steps, place) in enumerate(zip(branches, places, strict=True)):
         done = sum(at < number for at in place)
         works = number in place
-        source = (index, done) if done else _ORIGIN
+        source = (index, done) if done else ORIGIN
         step = steps[done] if works else None
         outputs = states[source] if step is None else step.outputs
         if last:
             target = (0, _DONE) if join == "sum" else (index, _DONE)
         else:
-            target = (index, done + works) if done + works else _ORIGIN
+            target = (index, done + works) if done + works else ORIGIN
         targets[target] = outputs
         key = (source, (index, _DONE) if last else target)
         blocks.setdefault(key, Block(source, target, step))
@@ -413,7 +274,7 @@ def _activation(blocks: Sequence[Block], ranges: dict[State, Range], shifted: bo
     for block in blocks:
         if block.step is not None and block.step.activation is not None:
             continue
-        if shifted and block.source == block.target == _ORIGIN and identity_range(kept) is not None:
+        if shifted and block.source == block.target == ORIGIN and identity_range(kept) is not None:
             continue
         known = _range(block, ranges)
         if not unchanged(kept, known):
@@ -450,21 +311,3 @@ def _by_channel(blocks: Sequence[Block], sources: dict[State, int], targets: dic
     pairs = [(block.source, block.target) for block in blocks]
     straight = pairs == list(zip(sources, targets, strict=False)) and len(sources) == len(targets)
     return straight and all(block.step is None or block.step.by_channel for block in blocks)
-
-
-def _within_limits(layers: tuple[Layer, ...], before: int) -> tuple[Layer, ...] | Miss:
-    after = _weights(layers)
-    if after > max(MOST_GROWTH * before, _SMALL):
-        return Miss(f"merged, its {before:,} weights would be {after:,}, more than {MOST_GROWTH:g} times as many")
-    for layer in layers:
-        if max(layer.inputs, layer.outputs) > MAX_CHANNELS:
-            return Miss(
-                f"merged, a layer would have {max(layer.inputs, layer.outputs):,} channels, over {MAX_CHANNELS}"
-            )
-        loads = weight_loads(layer.inputs, layer.outputs, max(layer.kernel), layer.by_channel)
-        if loads > MAX_WEIGHT_LOADS:
-            return Miss(
-                f"merged, a {layer.kernel[0]}×{layer.kernel[1]} of {layer.inputs}→{layer.outputs} channels would be "
-                f"loaded in {loads} portions, over {MAX_WEIGHT_LOADS}"
-            )
-    return layers

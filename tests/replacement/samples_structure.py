@@ -180,6 +180,22 @@ def signed_residuals(draw: st.DrawFn) -> Sample:
 
 
 @st.composite
+def signed_concats(draw: st.DrawFn) -> Sample:
+    """DenseNet's layer behind a convolution without activation: the value itself beside what comes of it."""
+    channels, image, inner = draw(st.integers(3, 6)), draw(IMAGE), draw(st.integers(4, 8))
+    act: nn.Module = draw(st.sampled_from([nn.ReLU(), nn.ReLU6()]))
+    made = nn.Sequential(
+        nn.BatchNorm2d(channels),
+        act,
+        conv(channels, inner, 1, act=act, bn=True),
+        conv(inner, draw(st.integers(2, 4)), 3),
+    )
+    branches = [nn.Identity(), made] if draw(st.booleans()) else [made, nn.Identity()]
+    layers = OrderedDict(stem=conv(image[0], channels, 3), block=Parallel(Concat(1), *branches))
+    return lifted(layers, image, seed=draw(st.integers(0, 99)))
+
+
+@st.composite
 def grouped(draw: st.DrawFn) -> Sample:
     """Grouped 1×1 and 3×3, strided, dilated, padded or not."""
     groups, kernel = draw(st.integers(2, 3)), draw(st.sampled_from([1, 3]))
@@ -232,6 +248,7 @@ def shuffles(draw: st.DrawFn) -> Sample:
 
 
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
+    "concat-carry": signed_concats,
     "concat-merge": concats,
     "grouped-dense": grouped,
     "grouped-separable": many_groups,

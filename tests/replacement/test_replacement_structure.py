@@ -53,6 +53,22 @@ def layers(*modules: nn.Module) -> Sample:
     return lifted(named, (3, 32, 32))
 
 
+PLAIN = nn.Identity
+
+
+def bottleneck(wide: int) -> nn.Module:
+    narrow = wide // 4
+    return nn.Sequential(conv(wide, narrow, 1, act=RELU()), conv(narrow, narrow, 3, act=RELU()), conv(narrow, wide, 1))
+
+
+def basic(channels: int, act: nn.Module) -> nn.Module:
+    return nn.Sequential(conv(channels, channels, 3, act=act), conv(channels, channels, 3))
+
+
+def dense(channels: int) -> nn.Module:
+    return nn.Sequential(nn.BatchNorm2d(channels), RELU(), conv(channels, 32, 1, act=RELU()), conv(32, 8, 3))
+
+
 MENDED = {
     "residual": (
         "residual-merge",
@@ -93,6 +109,14 @@ MENDED = {
             ),
             conv(16, 8, 1),
         ),
+    ),
+    "DenseNet": (
+        "concat-carry",
+        lambda: layers(conv(3, 16, 3), Parallel(Concat(1), PLAIN(), dense(16)), conv(24, 8, 1)),
+    ),
+    "bottleneck on a large map": (
+        "residual-merge",
+        lambda: block(Add(), bottleneck(32), PLAIN(), channels=32, size=64),
     ),
     "gate, removed": (
         "squeeze-removed",
@@ -146,18 +170,8 @@ def test_nothing_stays_on_the_cpu_and_the_heap_shrinks(rule: str, make) -> None:
     assert after.prediction.heap_bytes < before.prediction.heap_bytes
 
 
-def bottleneck(wide: int) -> nn.Module:
-    narrow = wide // 4
-    return nn.Sequential(conv(wide, narrow, 1, act=RELU()), conv(narrow, narrow, 3, act=RELU()), conv(narrow, wide, 1))
-
-
-def basic(channels: int, act: nn.Module) -> nn.Module:
-    return nn.Sequential(conv(channels, channels, 3, act=act), conv(channels, channels, 3))
-
-
-PLAIN = nn.Identity
 MISSES = [
-    ("residual-merge", block(Add(), bottleneck(128), PLAIN(), channels=128, size=8), "more than 3 times as many"),
+    ("residual-merge", block(Add(), bottleneck(128), PLAIN(), channels=128, size=8), "bytes of main memory"),
     ("residual-merge", block(Add(), basic(8, nn.SiLU()), PLAIN(), channels=8), "SiLU() would change a copy"),
     ("residual-merge", block(Add(), basic(8, nn.ReLU6()), PLAIN(), channels=8), "whose values lie in 0 … inf"),
     ("residual-merge", block(Add(), basic(8, RELU()), PLAIN(), channels=8, act=nn.SiLU()), "values lie in -inf … inf"),
@@ -166,6 +180,7 @@ MISSES = [
     ("residual-merge", block(Add(), basic(336, RELU()), PLAIN(), channels=336, size=4), "portions, over 64"),
     ("residual-merge", block(Add(), basic(64, RELU()), PLAIN(), channels=64, size=128), "bytes of the KPU's 2,097,152"),
     ("residual-carry", block(Add(), basic(8, RELU()), PLAIN(), channels=8), "residual-merge does it exactly"),
+    ("concat-carry", block(Concat(1), conv(8, 8, 1), conv(8, 8, 1), channels=8), "concat-merge does it exactly"),
     (
         "residual-carry",
         block(Add(), basic(8, RELU()), conv(8, 8, 3), channels=8, act=nn.SiLU()),
@@ -192,7 +207,7 @@ MISSES = [
             channels=256,
             size=8,
         ),
-        "more than 3 times as many",
+        "bytes of main memory",
     ),
     (
         "squeeze-removed",
@@ -232,7 +247,8 @@ def test_a_chain_of_residual_blocks_is_merged_to_its_end() -> None:
     assert not checked(done).findings
 
 
-def test_a_signed_value_is_carried_nearly_exactly_before_any_regression() -> None:
+@pytest.mark.parametrize("name", ["MobileNetV2", "DenseNet"])
+def test_a_signed_value_is_carried_nearly_exactly_before_any_regression(name: str) -> None:
     errors = []
 
     def initialised(candidates: Sequence[Candidate]) -> Choice:
@@ -245,8 +261,9 @@ def test_a_signed_value_is_carried_nearly_exactly_before_any_regression() -> Non
             errors.append(relative_error(chain(values[read]), values[gives]))
         return Choice(candidate)
 
-    sample = MENDED["MobileNetV2"][1]()
-    rewrite(sample.network, sample.contract, [RULES["residual-carry"]], initialised)
+    rule, make = MENDED[name]
+    sample = make()
+    rewrite(sample.network, sample.contract, [RULES[rule]], initialised)
     assert errors
     assert max(errors) < 1e-9
 

@@ -7,9 +7,8 @@ computed from it (DenseNet). See ``merge`` for the algebra and for what it costs
 from __future__ import annotations
 
 from pipeline.network.modules import Concat
-from pipeline.replacement.activations import range_of
-from pipeline.replacement.branches import read_branches
-from pipeline.replacement.merge import chain, describe_plan, fits, plan
+from pipeline.replacement.merge_chain import chain
+from pipeline.replacement.merge_cost import judge_merge, read_merge
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
 
 
@@ -18,23 +17,14 @@ def _match(site: Site) -> Match | Miss:
     assert isinstance(concat, Concat)
     if concat.dim != 1:
         return Miss("not along the channels")
-    branches = read_branches(site, site.node.args)
-    if isinstance(branches, Miss):
-        return branches
-    layers = plan(branches.steps, branches.channels, range_of(site, branches.origin), "concat")
-    if isinstance(layers, Miss):
-        return layers
-    size = site.size(branches.origin)
-    too_large = fits(layers, size) if size is not None else None
-    return too_large or Match((*branches.nodes, site.node), describe_plan(branches.steps, layers))
+    merge = read_merge(site, "concat")
+    return merge if isinstance(merge, Miss) else judge_merge(site, merge)
 
 
 def _build(site: Site, match: Match) -> Built:
-    branches = read_branches(site, site.node.args)
-    assert not isinstance(branches, Miss)
-    layers = plan(branches.steps, branches.channels, range_of(site, branches.origin), "concat")
-    assert not isinstance(layers, Miss)
-    return Built(chain(layers))
+    merge = read_merge(site, "concat")
+    assert not isinstance(merge, Miss)
+    return Built(chain(merge.layers))
 
 
 RULE = Rule(

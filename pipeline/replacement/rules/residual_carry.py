@@ -13,43 +13,32 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pipeline.network.modules import Add
-from pipeline.replacement.activations import range_of
-from pipeline.replacement.branches import Branches, read_branches
-from pipeline.replacement.merge import Layer, carry, chain, describe_plan, fits, plan, set_weights
+from pipeline.replacement.merge_chain import carry, chain, set_weights
+from pipeline.replacement.merge_cost import Merge, judge_merge, read_merge
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
 
 
 def _match(site: Site) -> Match | Miss:
-    planned = _plan(site)
-    if isinstance(planned, Miss):
-        return planned
-    branches, layers = planned
-    size = site.size(branches.origin)
-    too_large = fits(layers, size) if size is not None else None
-    return too_large or Match((*branches.nodes, site.node), describe_plan(branches.steps, layers))
+    merge = _read(site)
+    return merge if isinstance(merge, Miss) else judge_merge(site, merge)
 
 
-def _plan(site: Site) -> tuple[Branches, tuple[Layer, ...]] | Miss:
-    branches = read_branches(site, site.node.args)
-    if isinstance(branches, Miss):
-        return branches
-    given = range_of(site, branches.origin)
-    if not isinstance(plan(branches.steps, branches.channels, given, "sum"), Miss):
-        return Miss("residual-merge does it exactly")
-    layers = plan(branches.steps, branches.channels, given, "sum", shifted=True)
-    return layers if isinstance(layers, Miss) else (branches, layers)
+def _read(site: Site) -> Merge | Miss:
+    if isinstance(read_merge(site, "sum"), Merge):
+        return Miss("residual-merge does it exactly, where it is worth it")
+    return read_merge(site, "sum", shifted=True)
 
 
 def _build(site: Site, match: Match) -> Built:
-    planned = _plan(site)
-    assert not isinstance(planned, Miss)
-    return Built(chain(planned[1], blank=True))
+    merge = _read(site)
+    assert not isinstance(merge, Miss)
+    return Built(chain(merge.layers, blank=True))
 
 
 def _initialise(site: Site, match: Match, chain: nn.Sequential, inputs: Tensor, outputs: Tensor, seed: int) -> None:
-    planned = _plan(site)
-    assert not isinstance(planned, Miss)
-    set_weights(planned[1], chain, carry(planned[1], inputs))
+    merge = _read(site)
+    assert not isinstance(merge, Miss)
+    set_weights(merge.layers, chain, carry(merge.layers, inputs))
 
 
 RULE = Rule(

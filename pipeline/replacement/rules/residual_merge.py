@@ -8,34 +8,20 @@ convolution.
 from __future__ import annotations
 
 from pipeline.network.modules import Add
-from pipeline.replacement.activations import range_of
-from pipeline.replacement.branches import read_branches
-from pipeline.replacement.merge import Layer, chain, describe_plan, fits, plan
+from pipeline.replacement.merge_chain import chain
+from pipeline.replacement.merge_cost import judge_merge, read_merge
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
 
 
 def _match(site: Site) -> Match | Miss:
-    branches = read_branches(site, site.node.args)
-    if isinstance(branches, Miss):
-        return branches
-    layers = plan(branches.steps, branches.channels, range_of(site, branches.origin), "sum")
-    if isinstance(layers, Miss):
-        return layers
-    size = site.size(branches.origin)
-    too_large = fits(layers, size) if size is not None else None
-    return too_large or Match((*branches.nodes, site.node), describe_plan(branches.steps, layers))
+    merge = read_merge(site, "sum")
+    return merge if isinstance(merge, Miss) else judge_merge(site, merge)
 
 
 def _build(site: Site, match: Match) -> Built:
-    return Built(chain(_planned(site)))
-
-
-def _planned(site: Site) -> tuple[Layer, ...]:
-    branches = read_branches(site, site.node.args)
-    assert not isinstance(branches, Miss)
-    layers = plan(branches.steps, branches.channels, range_of(site, branches.origin), "sum")
-    assert not isinstance(layers, Miss)
-    return layers
+    merge = read_merge(site, "sum")
+    assert not isinstance(merge, Miss)
+    return Built(chain(merge.layers))
 
 
 RULE = Rule(
