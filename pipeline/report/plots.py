@@ -19,8 +19,9 @@ FIRST, SECOND = "#3f86b5", "#b8741a"
 """Blue and ochre that stand out by 3:1 or more from both the light and the dark page."""
 _GRID = "rgba(128, 128, 128, 0.35)"
 _LONGEST_NAME = 22
-_ROW, _MARGIN = 22, 90
-"""Pixels of a bar, and above and below the bars."""
+_ROW, _LOW_ROW, _MARGIN = 22, 15, 90
+"""Pixels of a bar, of one of very many, and above and below the bars."""
+_MANY = 40
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,10 @@ def error_plot(layers: Sequence[Mapping[str, Any]]) -> Plot | None:
         f"Signal-to-noise ratio of {len(bars)} layers in running order, lowest at {worst[0]} with "
         f"{decimal(worst[1])} dB. The table has every number."
     )
-    return _plot(
-        "errors", "Signal to noise of each layer, in running order", description, figure, _MARGIN + _ROW * len(bars)
-    )
+    height = _MARGIN + (_ROW if len(bars) <= _MANY else _LOW_ROW) * len(bars)
+    if len(bars) > _MANY:
+        figure.update_yaxes(tickfont={"size": 10})
+    return _plot("errors", "Signal to noise of each layer, in running order", description, figure, height)
 
 
 def _plot(name: str, caption: str, description: str, figure: Any, height: int) -> Plot:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from projects import NNCASE, kpufit, make_project
 
+pytest.register_assert_rewrite("pages")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def nncase_of_this_checkout() -> None:
