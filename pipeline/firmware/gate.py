@@ -171,8 +171,10 @@ def _version(facts: KmodelFacts, profile: Profile, others: Sequence[Profile]) ->
 def _file_size(facts: KmodelFacts, profile: Profile, target: Target) -> Check:
     largest = profile.largest_file_bytes.value
     figures = {"kmodel_bytes": facts.kmodel_bytes, "limit_bytes": largest}
-    if target.load == "flash-stream" or 0 < facts.kmodel_bytes <= largest:
-        return Check("file size", True, "", figures)
+    if target.load == "flash-stream":
+        return Check("file size", True, "streamed from flash, where memory does not limit it", figures)
+    if 0 < facts.kmodel_bytes <= largest:
+        return Check("file size", True, f"{facts.kmodel_bytes:,} of at most {largest:,} bytes", figures)
     message = f"{profile.name} refuses a file of {facts.kmodel_bytes:,} bytes; allowed are 1 to {largest:,}"
     return Check("file size", False, message, figures, _heaviest(facts), tuple(_prune(facts, largest)))
 
@@ -238,7 +240,7 @@ def _output(facts: KmodelFacts, profile: Profile) -> Check:
     """MaixPy reads a v4 model's outputs as float: ``kpu.set_outputs`` demands 4 bytes a value (error 2012)."""
     figures = {"output": facts.output}
     if profile.language != "micropython" or facts.version != 4 or facts.output != "uint8":
-        return Check("output type", True, "", figures)
+        return Check("output type", True, facts.output, figures)
     message = f"a v4 kmodel with a uint8 output cannot be read from {profile.name}, which takes floats (error 2012)"
     return Check("output type", False, message, figures, (), ("convert with a float output",))
 

@@ -36,6 +36,7 @@ def page(results: RunResults) -> str:
         pruned=tables.pruned_groups(results),
         replaced=tables.replaced_layers(results),
         tried=tables.tried_rules(results),
+        replacing=_replacing(results),
         memory=memory_of(results.after) if results.after else None,
         kept=words(quantised.get("kept")) if quantised else "",
         why=quantised.get("why", ""),
@@ -67,6 +68,21 @@ def _lead(results: RunResults, rows: tuple[StageRow, ...]) -> list[tuple[str, st
     if verdict.get("latency_ms"):
         figures.append(("predicted time of the KPU", f"{decimal(verdict['latency_ms'])} ms"))
     return [(name, value) for name, value in figures if value]
+
+
+def _replacing(results: RunResults) -> list[tuple[str, str]]:
+    """Accuracy on validation images while layers were replaced; steps that were not needed are left out."""
+    found = results.report("replace").get("accuracy")
+    if not isinstance(found, Mapping):
+        return []
+    names = {
+        "before": "before",
+        "after_exact": "with exact replacements",
+        "after_regression": "with learned ones fitted",
+        "after_distillation": "after distillation",
+        "after": "of the network kept",
+    }
+    return [(name, percent(found[key])) for key, name in names.items() if isinstance(found.get(key), int | float)]
 
 
 def _agreement(results: RunResults) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ def replacement_json(report: Mapping[str, Any], judged: str, checked: Checked, o
             "heap_bytes": checked.prediction.heap_bytes,
             "kpu_bytes": checked.prediction.kpu_bytes,
         },
-        "left": [finding.to_json() for finding in checked.left],
+        "left": [finding.to_json() for finding in checked.violations],
     }
 
 

@@ -103,15 +103,19 @@ def kmodel_layers(results: RunResults) -> Table | None:
     largest = max((_number(layer.get("size")) for layer in layers), default=0)
     if not layers or largest <= 0:
         return None
+    names = {
+        each.get("convolution"): words(each.get("layer")) for each in dicts(results.report("evaluate").get("layers"))
+    }
     rows = tuple(
-        (words(layer.get("name")), count(layer.get("size")), count(layer.get("weight_loads"))) for layer in layers
+        (words(layer.get("name")), names.get(index, ""), count(layer.get("size")), count(layer.get("weight_loads")))
+        for index, layer in enumerate(layers)
     )
     shares = tuple(_number(layer.get("size")) / largest for layer in layers)
     on_cpu = words(results.report("convert").get("cpu_ops", []))
     note = "" if on_cpu == ABSENT else f"Operators on the CPU, in order: {on_cpu}."
     return Table(
         "Layers of the kmodel",
-        (Column("layer"), Column("bytes", True), Column("weight loads (of 64)", True)),
+        (Column("step"), Column("layer"), Column("bytes", True), Column("weight loads (of 64)", True)),
         rows,
         shares,
         note,

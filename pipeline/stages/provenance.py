@@ -19,13 +19,14 @@ _SHOWN_FILES = 8
 
 def provenance(run: Run) -> dict[str, str]:
     """Return names and values in the order in which to show them. Raises StorageError for a torn manifest."""
-    recipe = run.recipe
+    recipe, kmodel = run.recipe, run.file("convert", "network.kmodel")
     return {
         "recipe": run.name,
         "seed": str(recipe.seed),
         "model": ", ".join(f"{key} {value}" for key, value in recipe.model.model_dump(mode="json").items()),
         "firmware": recipe.target.firmware,
         "git commit": _commit(run),
+        "SHA-256 of the kmodel": sha256(kmodel) if kmodel.is_file() else "there is none yet",
         **_checksums(run),
         "Python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
