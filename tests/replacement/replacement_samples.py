@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import samples_forms
+import samples_kernels
 import samples_pools
 import samples_structure
 from hypothesis import strategies as st
@@ -125,6 +126,7 @@ SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "pad-kernel": small_kernels,
     "shift-kernel": large_kernels_over_images,
     **samples_forms.SAMPLES,
+    **samples_kernels.SAMPLES,
     **samples_pools.SAMPLES,
     **samples_structure.SAMPLES,
 }

@@ -1,0 +1,49 @@
+"""Networks for the rules about kernels that reach far: depthwise ones over 3×3."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from hypothesis import strategies as st
+from sample_form import Sample, lifted
+from torch import Tensor, nn
+
+
+def smooth(kernels: Tensor, seed: int) -> Tensor:
+    """Kernels as training leaves them: neighbouring taps are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    made = torch.randn(kernels.shape, generator=generator)
+    for _ in range(2):
+        made = nn.functional.avg_pool2d(made, 3, 1, 1)
+    return made / made.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+@st.composite
+def large_depthwise(draw: st.DrawFn) -> Sample:
+    """Depthwise k×k, odd and even, padded on all sides alike or as TensorFlow does."""
+    channels, stride = draw(st.integers(2, 5)), draw(st.sampled_from([1, 2]))
+    form = draw(st.sampled_from(["odd", "same"]))
+    kernel = draw(st.sampled_from([5, 7, 9, 11] if form == "odd" else [4, 5, 6, 7]))
+    large = nn.Conv2d(channels, channels, kernel, stride, groups=channels, bias=draw(st.booleans()))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(1, channels, 3, 1, 1), act=nn.ReLU())
+    if form == "odd":
+        large.padding = (kernel // 2, kernel // 2)
+    else:
+        begin = (kernel - stride) // 2
+        layers["pad"] = nn.ZeroPad2d((begin, kernel - stride - begin) * 2)
+    layers["large"] = large
+    sides = [stride * draw(st.integers(5, 8)) for _ in range(2)]
+    seed = draw(st.integers(0, 99))
+    sample = lifted(layers, (1, sides[0], sides[1]), seed=seed)
+    weight = sample.network.get_submodule("large").weight
+    with torch.no_grad():
+        weight.copy_(smooth(weight, seed))
+    return sample
+
+
+SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
+    "large-depthwise": large_depthwise,
+    "large-depthwise-mixed": large_depthwise,
+}
