@@ -57,6 +57,7 @@ def check_json(answer: Answer, name: str) -> dict[str, Any]:
             for layer in checked.prediction.layers
         ],
         "findings": [finding.to_json() for finding in checked.findings],
+        "fitting_input": fitting_json(checked),
         "head": [layer.name for layer in checked.network.layers if layer.name in checked.head],
         **_predicted_json(checked.prediction),
         "firmware": answer.asked or None,
@@ -152,6 +153,28 @@ def why_not_compiled(prediction: Prediction) -> list[str]:
     )
 
 
+def size_lines(checked: Checked) -> list[str]:
+    """Return which smaller image would fit the KPU's memory; nothing where the network's own does."""
+    if checked.prediction.kpu_bytes <= limits.KPU_MEMORY_BYTES:
+        return []
+    fitting = checked.fitting
+    if fitting is None:
+        return ["no smaller image would fit: the network has but one size, or its channels alone are too many"]
+    said = f"an image of {fitting.height}×{fitting.width} (height × width) would fit"
+    if fitting.trained_anew:
+        layers = ", ".join(map(printable, fitting.trained_anew))
+        said += f"; {layers} would read another number of values then, and must be trained anew"
+    return [said]
+
+
+def fitting_json(checked: Checked) -> dict[str, Any] | None:
+    """Return the smaller image whose maps would fit; None where the network's own do, or none does."""
+    fitting = checked.fitting
+    if fitting is None:
+        return None
+    return {"height": fitting.height, "width": fitting.width, "trained_anew": list(fitting.trained_anew)}
+
+
 def latency_lines(checked: Checked) -> list[str]:
     """Return how long the KPU takes and how sure that is; nothing where nothing runs on it."""
     predicted = checked.prediction.latency
@@ -185,6 +208,7 @@ def _summary(answer: Answer, name: str) -> list[str]:
         )
     lines += [f"  {reason}" for reason in why_not_compiled(prediction)]
     lines.append(f"  KPU memory: needs {prediction.kpu_bytes:,} of {limits.KPU_MEMORY_BYTES:,} bytes")
+    lines += [f"    {line}" for line in size_lines(checked)]
     full = highest(kpu_timelines(checked))
     lines += [f"    {sentence}" for sentence in full.sentences] if full else []
     lines += [f"  latency: {line}" for line in latency_lines(checked)]

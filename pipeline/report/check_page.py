@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.firmware.predicted import Answer
 from pipeline.kpu import latency, limits
-from pipeline.report.check import headline, latency_lines, severities, why_not_compiled
+from pipeline.report.check import headline, latency_lines, severities, size_lines, why_not_compiled
 from pipeline.report.check_rows import finding_groups, layer_rows
 from pipeline.report.html import render
 from pipeline.report.memory import memory_of
@@ -23,7 +23,7 @@ def check_page(answer: Answer, name: str) -> str:
         name=name,
         answer=answer,
         headline=headline(answer),
-        reasons=why_not_compiled(checked.prediction),
+        reasons=[*why_not_compiled(checked.prediction), *size_lines(checked)],
         figures=_figures(answer),
         latency=latency_lines(checked),
         left_out=latency.CPU_OPERATORS,

@@ -74,7 +74,7 @@ class Group:
         limit: what holds.
         why: what happens.
         replacement: what would mend it, or "".
-        seen: what was seen, with the layers where it was; in the network's order.
+        seen: what was seen, and why replacement left it so, with the layers where it was; in the network's order.
     """
 
     rule: str
@@ -167,7 +167,8 @@ def finding_groups(findings: Iterable[Finding]) -> tuple[Group, ...]:
     for rule, each in by_rule.items():
         seen: dict[str, list[str]] = {}
         for finding in each:
-            seen.setdefault(finding.seen, []).append(finding.layer)
+            what = f"{finding.seen}; left as it is, {finding.kept}" if finding.kept else finding.seen
+            seen.setdefault(what, []).append(finding.layer)
         pairs = tuple((what, tuple(layers)) for what, layers in seen.items())
         first = each[0]
         groups.append(Group(rule, first.severity, first.limit, first.why, first.replacement, pairs))

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.kpu.check import Checked
+from pipeline.report.check import fitting_json, size_lines
 from pipeline.report.check_rows import printable
 
 _JUDGED = {
@@ -37,7 +38,8 @@ def replacement_json(report: Mapping[str, Any], judged: str, checked: Checked, o
             "heap_bytes": checked.prediction.heap_bytes,
             "kpu_bytes": checked.prediction.kpu_bytes,
         },
-        "left": [finding.to_json() for finding in checked.violations],
+        "fitting_input": fitting_json(checked),
+        "left": [finding.to_json() for finding in checked.left],
     }
 
 
@@ -79,4 +81,5 @@ def replacement_lines(report: Mapping[str, Any], judged: str, checked: Checked, 
         lines.append(f"as a kmodel: {prediction.kmodel_bytes:,} bytes, {prediction.heap_bytes:,} of heap (predicted)")
     else:
         lines.append("as it is, nncase 1.9 makes no kmodel of it; `kpufit check` says why")
+    lines += size_lines(checked)
     return [*lines, f"written: {output}"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import fx
 
+from pipeline.kpu.kept import write_kept
 from pipeline.network.contract import InputContract, read_contract
 from pipeline.network.lift import to_torch
 from pipeline.network.lower import to_onnx
@@ -29,9 +31,16 @@ def load_network(path: Path) -> Network:
     return Network(to_torch(model, where=str(path)), read_contract(model, where=str(path)))
 
 
-def onnx_bytes(network: Network) -> bytes:
-    """Return a network as an ONNX file with its contract; the same network gives the same bytes."""
-    content: bytes = to_onnx(network.graph, network.contract).SerializeToString(deterministic=True)
+def onnx_bytes(network: Network, kept: Mapping[str, str] | None = None) -> bytes:
+    """Return a network as an ONNX file with its contract; the same network gives the same bytes.
+
+    Args:
+        network: the network.
+        kept: why replacement left layers as they are, by layer.
+    """
+    model = to_onnx(network.graph, network.contract)
+    write_kept(model, kept or {})
+    content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 

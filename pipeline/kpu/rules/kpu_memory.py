@@ -11,7 +11,8 @@ from pipeline.kpu.rules.rule import Site, rule
     severity="does-not-compile",
     limit="2,097,152 bytes for all maps that live at once, placed first-fit",
     replacement=(
-        "a smaller image or fewer channels here; where only the gaps are in the way, a different order of widths"
+        "a smaller image (`kpufit check` says which) or fewer channels here; where only the gaps are in the way, a "
+        "different order of widths"
     ),
     source="nncase v1.9.0, runtime_op_utility.h:27-120, src/schedule/freelist.cpp; measured with 1.9.0.20230322",
 )

@@ -74,6 +74,7 @@ class Finding:
         limit: what holds.
         why: what happens.
         replacement: what would mend it.
+        kept: why `kpufit replace` left the layer as it is, where it has been there.
     """
 
     layer: str
@@ -84,10 +85,12 @@ class Finding:
     limit: str
     why: str
     replacement: str
+    kept: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Return the finding as plain values."""
-        return asdict(self)
+        """Return the finding as plain values; ``kept`` only where there is such a reason."""
+        values: dict[str, str] = asdict(self)
+        return values if self.kept else {key: value for key, value in values.items() if key != "kept"}
 
 
 def rule(*, severity: Severity, limit: str, source: str, replacement: str = "") -> Callable[[Check], Rule]:
