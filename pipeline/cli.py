@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.bundle.command import bundle
 from pipeline.errors import EXIT_ACCEPTED, EXIT_ERROR, EXIT_REJECTED
 
 if TYPE_CHECKING:
@@ -490,3 +491,6 @@ def gate(
             print(f"together (switch without loading): {'fit' if together.ok else 'do not fit'}")
             print("\n".join(verdict_lines([together])))
     raise typer.Exit(EXIT_ACCEPTED if accepted else EXIT_REJECTED)
+
+
+app.command()(bundle)

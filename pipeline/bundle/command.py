@@ -1,0 +1,73 @@
+"""The command ``kpufit bundle``: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline.errors import EXIT_REJECTED
+
+
+def bundle(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes that have run to the end.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; an earlier bundle is replaced.")],
+    firmware: Annotated[
+        str | None, typer.Option("--firmware", "-f", help="A file of configs/firmware; that of the recipes by default.")
+    ] = None,
+    load: Annotated[
+        Literal["sd", "flash", "flash-stream"] | None,
+        typer.Option("--load", help="Where models are loaded from; as the recipes say by default."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Where in flash the first model goes, e.g. 0x400000.")
+    ] = None,
+    firmware_file: Annotated[
+        Path | None, typer.Option("--firmware-file", help="The firmware's .bin, to be flashed with the models.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Make a folder for the board: kmodels, programs, flash package, contract, test vectors, checksums, model cards.
+
+    Several recipes share one program, which switches between them when the board's button is pressed. A firmware that
+    loads another kmodel version than the recipe's gets the network in that version, judged again.
+
+    Exit code 1, and no folder, when a recipe was rejected or its kmodel does not fit the firmware.
+    """
+    from pipeline.bundle.make import Rejected, make_bundle  # noqa: PLC0415 - a command imports what it needs
+
+    made = make_bundle(
+        Path.cwd(),
+        recipes,
+        output,
+        firmware=firmware,
+        load=load,
+        address=_address(address),
+        firmware_file=firmware_file,
+    )
+    if isinstance(made, Rejected):
+        rejected = json.dumps({"accepted": False, "rejected": made.verdicts}, indent=2)
+        print(rejected if as_json else "\n".join(made.lines))
+        raise typer.Exit(EXIT_REJECTED)
+    if as_json:
+        print(json.dumps({"accepted": True, "output": str(output), **made}, indent=2))
+        return
+    print(f"{output}: for {made['firmware']}, loaded from {made['load']}")
+    for model in made["models"]:
+        needs = f"{model['needed_bytes']:,} of {model['limit_bytes']:,} bytes of memory"
+        file = f"kmodel v{model['kmodel_version']}, {model['kmodel_bytes']:,} bytes"
+        print(f"  {model['name']}: {file}; {needs}; flash 0x{model['flash_address']:06x}")
+    if made["together"]:
+        print(f"  together: {made['together']['message']}; the program loads them {made['loaded']}")
+    print(f"  how to bring it onto the board: {output / 'README.md'}")
+
+
+def _address(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise typer.BadParameter("a number is wanted, e.g. 0x400000", param_hint="--address") from None
