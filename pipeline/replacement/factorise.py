@@ -24,29 +24,25 @@ _RIDGE = 0.1
 regression: 0: 0.051, 0.0060; 0.001: 0.042, 0.0050; 0.01: 0.027, 0.0034; 0.1: 0.023, 0.0026."""
 
 
-def rest_size(kernel: int, stride: int) -> int:
-    """Return the least odd m with 3 + stride·(m − 1) ≥ ``kernel``: the side of what a first 3×3 leaves to do."""
-    size = math.ceil((kernel - 3) / stride) + 1
-    return size + 1 - size % 2
-
-
 def factorise(kernel: Tensor, width: int, stride: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return ``first`` (width×C×3×3) and ``rest`` (O×width×m×m), whose composition comes near ``kernel`` (O×C×k×k).
 
-    The first factor begins at random (``seed``); k is odd, m is `rest_size`.
+    The first factor begins at random (``seed``).
+
+    Raises:
+        ValueError: k is not 3 + stride·(m − 1) for any m.
     """
-    outputs, channels, taps, _ = kernel.shape
-    size = rest_size(taps, stride)
-    side = 3 + stride * (size - 1)
-    margin = (side - taps) // 2
-    target = torch.zeros(outputs, channels, side, side)
-    target[:, :, margin : margin + taps, margin : margin + taps] = kernel
+    channels, taps = kernel.shape[1], kernel.shape[-1]
+    size, odd = divmod(taps - 3, stride)
+    if odd:
+        raise ValueError(f"no composition of a 3×3 of stride {stride} has {taps} taps a side")
+    size += 1
     generator = torch.Generator().manual_seed(seed)
     first = torch.randn(width, channels, 3, 3, generator=generator) / math.sqrt(9 * channels)
     for _ in range(_ROUNDS):
-        rest = _solve_rest(first, target, size, stride)
-        first = _solve_first(rest, target, stride)
-    return first, _solve_rest(first, target, size, stride)
+        rest = _solve_rest(first, kernel, size, stride)
+        first = _solve_first(rest, kernel, stride)
+    return first, _solve_rest(first, kernel, size, stride)
 
 
 def _solve_rest(first: Tensor, target: Tensor, size: int, stride: int) -> Tensor:

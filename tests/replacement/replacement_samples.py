@@ -9,6 +9,7 @@ import samples_forms
 import samples_kernels
 import samples_pools
 import samples_structure
+import samples_wide
 from hypothesis import strategies as st
 from sample_form import Sample, lifted, with_followers
 from torch import fx, nn
@@ -103,19 +104,18 @@ def idle_layers(draw: st.DrawFn) -> Sample:
 
 @st.composite
 def large_kernels(draw: st.DrawFn) -> Sample:
-    """Dense k×k over more channels than an image has."""
-    kernel, channels = draw(st.sampled_from([5, 7, 9, 11])), draw(st.integers(5, 8))
+    """Dense kernels over more channels than an image has: any size, also even and oblong, any stride and padding."""
+    stride, channels = draw(st.sampled_from([1, 2, 4])), draw(st.integers(5, 8))
+    kernel = (draw(st.integers(4, 11)), draw(st.integers(1, 11)))
     layers = with_followers(nn.Conv2d(1, channels, 3, 1, 1), nn.ReLU())
-    large = nn.Conv2d(
-        channels,
-        draw(st.integers(5, 9)),
-        kernel,
-        draw(st.sampled_from([1, 2])),
-        kernel // 2,
-        bias=draw(st.booleans()),
-    )
-    layers["large"] = large
-    return lifted(layers, (1, draw(st.integers(6, 14)), draw(st.integers(6, 14))), seed=draw(st.integers(0, 99)))
+    sides = tuple(stride * draw(st.integers(max(4, 12 // stride), 16 // stride)) for _ in range(2))
+    begins = tuple(draw(st.integers(0, taps // 2)) for taps in kernel)
+    ends = tuple(draw(st.integers(0, (taps - 1) // 2)) for taps in kernel)
+    if begins != ends:
+        layers["pad"] = nn.ZeroPad2d((begins[1], ends[1], begins[0], ends[0]))
+    padding = begins if begins == ends else 0
+    layers["large"] = nn.Conv2d(channels, draw(st.integers(5, 9)), kernel, stride, padding, bias=draw(st.booleans()))
+    return lifted(layers, (1, *sides), seed=draw(st.integers(0, 99)))
 
 
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
@@ -129,4 +129,5 @@ SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     **samples_kernels.SAMPLES,
     **samples_pools.SAMPLES,
     **samples_structure.SAMPLES,
+    **samples_wide.SAMPLES,
 }
