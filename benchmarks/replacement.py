@@ -4,7 +4,7 @@ Each network of ``benchmarks/zoo`` is replaced by every rule, its learned blocks
 most three epochs, then once more with random weights in place of the rules' initialisation, regression and all else
 alike. Decisions are taken on validation images; test images are read once, at the end. ``benchmarks/replacement.json``
 keeps what was measured, ``replacement.md`` shows it. A network that is there is not measured again, unless its file or
-the set of rules changed.
+a rule that matches one of its layers changed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import inspect
 import json
+import platform
 import time
-from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +30,8 @@ from pipeline.kpu.check import check_network
 from pipeline.network.lower import to_onnx
 from pipeline.recipe import Replace
 from pipeline.replacement.apply import Replaced, replace_network
+from pipeline.replacement.report import Report
+from pipeline.replacement.rewrite import Candidate, Choice, rewrite
 from pipeline.replacement.rule import Match, Rule, Site
 from pipeline.replacement.rules import all_rules
 from pipeline.training.accuracy import accuracy
@@ -72,7 +77,6 @@ def measure(name: str, data: Training, test: DataSet) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "data": ARCHITECTURES[name].data,
         "key": key(name),
-        "rules": dict(Counter(tried.rule for layer in report.layers for tried in layer.tried if tried.taken)),
         "validation": dataclasses.asdict(report.accuracy),
         "test_before": accuracy(network, test, contract),
         "test_after": accuracy(learned.network, test, learned.contract),
@@ -84,19 +88,27 @@ def measure(name: str, data: Training, test: DataSet) -> dict[str, Any]:
         "cpu_before": sum(layer.unit == "cpu" and layer.name not in before.head for layer in before.prediction.layers),
         "left": [f"{finding.layer}: {finding.rule}" for finding in after.violations],
         "notes": list(report.notes),
+        "layers": layer_results(report),
     }
     if report.accuracy.after_regression is not None:
-        blind = tuple(
-            dataclasses.replace(rule, initialise=random_start) if rule.kind == "learned" else rule
-            for rule in all_rules()
-        )
-        random, _ = replaced(blind)
+        random, _ = replaced(tuple(blind(rule) for rule in all_rules()))
         entry["random"] = {
             "validation": dataclasses.asdict(random.report.accuracy),
             "test_after": accuracy(random.network, test, random.contract),
             "distil_steps": random.report.distil_steps,
+            "layers": layer_results(random.report),
         }
     return entry
+
+
+def layer_results(report: Report) -> list[dict[str, Any]]:
+    """Return what was measured of each layer that a rule took, the last rule counting."""
+    found = []
+    for layer in report.layers:
+        taken = [tried for tried in layer.tried if tried.taken]
+        if taken:
+            found.append({"layer": layer.name, "rules": [tried.rule for tried in taken], **layer.measured})
+    return found
 
 
 def blind(rule: Rule) -> Rule:
@@ -105,8 +117,19 @@ def blind(rule: Rule) -> Rule:
 
 
 def key(name: str) -> str:
-    """Return what a result depends on: the network's file and the names of the rules."""
-    text = [sha256(FOLDER / f"{name}.onnx"), *(rule.name for rule in all_rules())]
+    """Return what a result depends on: the network's file, and the files of the rules that match its layers."""
+    network, contract = load(name)
+    matching: set[Rule] = set()
+
+    def note(candidates: Sequence[Candidate]) -> Choice:
+        matching.update(candidate.rule for candidate in candidates)
+        return Choice(candidates[0])
+
+    for kind in ("exact", "learned"):
+        done = rewrite(network, contract, [rule for rule in all_rules() if rule.kind == kind], note)
+        network, contract = done.network, done.contract or contract
+    sources = sorted(Path(inspect.getfile(rule.match)) for rule in matching)
+    text = [sha256(FOLDER / f"{name}.onnx"), *(f"{source.name} {sha256(source)}" for source in sources)]
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
@@ -141,11 +164,36 @@ def page(results: dict[str, Any]) -> str:
             f"| {bytes_[0]:,} → {bytes_[1]:,} | {cycles[0]:,} → {cycles[1]:,} "
             f"| {entry['cpu_before']} → {len(entry['left'])} | {entry['seconds']} |"
         )
-    lines += ["", "| network | rules applied | left, by `check` |", "|---|---|---|"]
+    lines += ["", "| network | left, by `check` |", "|---|---|"]
+    lines += [
+        f"| `{name}` | {'; '.join(each['left'] + each['notes']) or 'nothing'} |" for name, each in results.items()
+    ]
+    lines += [
+        "",
+        "Rule by rule, the mean of its layers. *Error*: mean square over the variance of the layer's outputs, on",
+        "images that the fit did not see; *in place*: validation accuracy that replacing the layer cost before distillation.",
+        "",
+        "| rule | network | layers | error at the start | after regression | from a random start | in place |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, entry in results.items():
-        rules = ", ".join(f"{rule} ×{count}" for rule, count in sorted(entry["rules"].items()))
-        lines.append(f"| `{name}` | {rules or 'none'} | {'; '.join(entry['left'] + entry['notes']) or 'nothing'} |")
+        random = {each["layer"]: each for each in entry.get("random", {}).get("layers", ())}
+        rules = sorted({rule for each in entry["layers"] for rule in each["rules"]})
+        for rule in rules:
+            own = [each for each in entry["layers"] if rule in each["rules"]]
+            fitted = [each for each in own if each["rules"][-1] == rule and "error_fitted" in each]
+            blind_ = [random[each["layer"]] for each in fitted if "error_fitted" in random.get(each["layer"], {})]
+            cost = [each["accuracy_before"] - each["accuracy_after"] for each in fitted if "accuracy_after" in each]
+            lines.append(
+                f"| {rule} | `{name}` | {len(own)} | {mean(fitted, 'error_initial')} | {mean(fitted, 'error_fitted')} "
+                f"| {mean(blind_, 'error_fitted')} | {f'{100 * sum(cost) / len(cost):.2f}' if cost else '–'} |"
+            )
     return "\n".join(lines) + "\n"
+
+
+def mean(layers: Sequence[Mapping[str, Any]], number: str) -> str:
+    """Return the mean of a number over layers, as the page shows it."""
+    return f"{sum(layer[number] for layer in layers) / len(layers):.3f}" if layers else "–"
 
 
 def main() -> None:
@@ -153,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="of benchmarks/zoo; none: all that are trained")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", action="store_true", help="print one line of JSON last")
     arguments = parser.parse_args()
     trained = [name for name in load_results() if (FOLDER / f"{name}.onnx").exists()]
     unknown = sorted(set(arguments.names) - set(trained))
@@ -171,7 +220,32 @@ def main() -> None:
         results = (read_json(RESULTS) if RESULTS.exists() else {}) | {name: entry}
         write_json(RESULTS, results)
         write_text(PAGE, page(results))
-        print(json.dumps({name: entry}), flush=True)
+        print(f"{name}: {entry['test_before']:.2%} → {entry['test_after']:.2%}, {entry['seconds']} s", flush=True)
+    if arguments.json:
+        print(json.dumps({"benchmark": "replacement", "machine": platform.processor(), "results": rows()}))
+
+
+def rows() -> list[dict[str, Any]]:
+    """Return the results, one for each rule and network."""
+    results: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {}
+    found = []
+    for name, entry in results.items():
+        validation, random = entry["validation"], entry.get("random", {}).get("validation", {})
+        for rule in sorted({rule for each in entry["layers"] for rule in each["rules"]}):
+            found.append(
+                {
+                    "rule": rule,
+                    "network": name,
+                    "before": validation["before"],
+                    "after_regression": validation["after_regression"],
+                    "after_distillation": validation["after"],
+                    "random_same_budget": random.get("after"),
+                    "bytes_before": entry["kmodel_bytes"][0],
+                    "bytes_after": entry["kmodel_bytes"][1],
+                    "seconds": entry["seconds"],
+                }
+            )
+    return found
 
 
 if __name__ == "__main__":
