@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from replacement_samples import lifted
+from samples_structure import Parallel
 from torch import nn
 from typer.testing import CliRunner
 
@@ -21,6 +23,7 @@ from pipeline.errors import DataError
 from pipeline.network.contract import InputContract
 from pipeline.network.lift import to_torch
 from pipeline.network.lower import to_onnx
+from pipeline.network.modules import Add
 from pipeline.network.read import load_onnx
 from pipeline.recipe import Replace, load_recipe
 from pipeline.replacement.standalone import replace_alone
@@ -149,3 +152,20 @@ def test_a_folder_of_images_needs_no_classes(tmp_path: Path) -> None:
     assert not found.labelled
     assert found.data.images.shape == (3, 3, 8, 8)
     assert found.data.images[2].max() == 80
+
+
+def test_what_stays_says_what_its_form_would_cost(tmp_path: Path) -> None:
+    body = nn.Sequential(nn.Conv2d(128, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 1, 1), nn.ReLU(), nn.Conv2d(32, 128, 1))
+    layers = OrderedDict(
+        stem=nn.Conv2d(3, 128, 3, 1, 1), act=nn.ReLU(), block=Parallel(Add(), nn.Identity(), body), after=nn.ReLU()
+    )
+    sample = lifted(layers, (3, 8, 8))
+    given, made = tmp_path / "given.onnx", tmp_path / "made.onnx"
+    onnx.save(to_onnx(sample.network, sample.contract), given)
+    code, out = run(given, "-o", made, "--json")
+    assert code == 0
+    (left,) = json.loads(out)["left"]
+    assert (left["rule"], left["severity"]) == ("residual-add", "memory")
+    assert re.search(r"residual-merge: merged, it would take [\d,]+ bytes of main memory .* and as it is", left["kept"])
+    checked = CliRunner().invoke(app, ["check", str(made), "--json"])
+    assert [finding for finding in json.loads(checked.output)["findings"] if "kept" in finding] == [left]
