@@ -4,7 +4,8 @@ The stack has no activation between, as the layer replaced is linear. With sever
 channel and one behind it sums the branches, which a channel's kernel then is the sum of products of.
 
 A kernel with b zeros before the image begins b taps before the pixel of its output; the stack reaches as far to either
-side. TensorFlow's SAME, with fewer zeros before than behind, is such a case.
+side. TensorFlow's SAME, with fewer zeros before than behind, is such a case. A dilated kernel is one with zeros in its
+gaps.
 
 The KPU has no depthwise of stride 2. A 1×1 drops every other pixel: of a single branch behind the first 3×3, so that
 the others are four times cheaper and reach twice as far; of several the one that sums them, as between J copies of C
@@ -41,8 +42,7 @@ class _Kernel:
     @property
     def reach(self) -> int:
         """How many taps the farther of its ends is away from its output's pixel."""
-        taps = pair(self.conv.kernel_size)
-        return max(max(b, k - 1 - b) for b, k in zip(self.begin, taps, strict=True))
+        return max(max(b, k - 1 - b) for b, k in zip(self.begin, _taps(self.conv), strict=True))
 
     @property
     def stride(self) -> int:
@@ -51,10 +51,13 @@ class _Kernel:
 
     def square(self, reach: int) -> Tensor:
         """Return it with zeros around, C×k×k with k = 2·``reach`` + 1, its output's pixel in the middle."""
-        rows, columns = pair(self.conv.kernel_size)
-        top, left = (reach - begin for begin in self.begin)
-        bottom, right = 2 * reach + 1 - top - rows, 2 * reach + 1 - left - columns
-        return nn.functional.pad(self.conv.weight.detach()[:, 0], (left, right, top, bottom))
+        rows, columns = (
+            slice(reach - begin, reach - begin + taps, apart)
+            for begin, taps, apart in zip(self.begin, _taps(self.conv), pair(self.conv.dilation), strict=True)
+        )
+        placed = torch.zeros(self.conv.in_channels, 2 * reach + 1, 2 * reach + 1)
+        placed[:, rows, columns] = self.conv.weight.detach()[:, 0]
+        return placed
 
 
 def match_depthwise(site: Site, branches: int) -> Match | Miss:
@@ -156,9 +159,9 @@ def _read(site: Site) -> _Kernel | Miss:
     assert before is not None
     if conv.groups == 1 or not conv.groups == conv.in_channels == conv.out_channels:
         return Miss("not depthwise")
-    taps = pair(conv.kernel_size)
-    if max(taps) <= 3 or pair(conv.dilation) != (1, 1):
-        return Miss("not larger than 3×3" if max(taps) <= 3 else "dilated")
+    taps = _taps(conv)
+    if max(taps) <= 3:
+        return Miss("not larger than 3×3")
     if max(taps) > LARGEST:
         return Miss(f"{taps[0]}×{taps[1]} is larger than {LARGEST}×{LARGEST}")
     if pair(conv.stride) not in ((1, 1), (2, 2)):
@@ -166,7 +169,8 @@ def _read(site: Site) -> _Kernel | Miss:
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return Miss("padded in another way than by a number of zeros")
     begin = end = pair(conv.padding)
-    pad, nodes = site.module(before), (site.node,)
+    pad = site.module(before)
+    nodes: tuple[fx.Node, ...] = (site.node,)
     if type(pad) is nn.ZeroPad2d and len(before.users) == 1:
         left, right, top, bottom = (int(side) for side in pad.padding)
         begin, end = (begin[0] + top, begin[1] + left), (end[0] + bottom, end[1] + right)
@@ -184,6 +188,12 @@ def _read(site: Site) -> _Kernel | Miss:
     return _Kernel(nodes, conv, begin)
 
 
-def _weight(layer: nn.Module) -> nn.Parameter:
+def _taps(conv: nn.Conv2d) -> tuple[int, int]:
+    """Height and width of a kernel, the gaps of a dilated one filled."""
+    rows, columns = ((k - 1) * d + 1 for k, d in zip(pair(conv.kernel_size), pair(conv.dilation), strict=True))
+    return rows, columns
+
+
+def _weight(layer: nn.Module) -> Tensor:
     assert isinstance(layer, nn.Conv2d)
     return layer.weight

@@ -24,11 +24,13 @@ def smooth(kernels: Tensor, seed: int) -> Tensor:
 def large_depthwise(draw: st.DrawFn) -> Sample:
     """Depthwise k×k, odd and even, padded on all sides alike or as TensorFlow does."""
     channels, stride = draw(st.integers(2, 5)), draw(st.sampled_from([1, 2]))
-    form = draw(st.sampled_from(["odd", "same"]))
+    form = draw(st.sampled_from(["odd", "same", "dilated"]))
     kernel = draw(st.sampled_from([5, 7, 9, 11] if form == "odd" else [4, 5, 6, 7]))
     large = nn.Conv2d(channels, channels, kernel, stride, groups=channels, bias=draw(st.booleans()))
     layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(1, channels, 3, 1, 1), act=nn.ReLU())
-    if form == "odd":
+    if form == "dilated":
+        large = nn.Conv2d(channels, channels, 3, stride, 2, 2, groups=channels)
+    elif form == "odd":
         large.padding = (kernel // 2, kernel // 2)
     else:
         begin = (kernel - stride) // 2
@@ -43,7 +45,27 @@ def large_depthwise(draw: st.DrawFn) -> Sample:
     return sample
 
 
+def dilated(few: bool) -> st.SearchStrategy[Sample]:
+    """Dense dilated 3×3, over an image or behind a convolution."""
+
+    @st.composite
+    def drawn(draw: st.DrawFn) -> Sample:
+        channels = draw(st.integers(1, 4) if few else st.integers(5, 8))
+        stride = draw(st.sampled_from([1, 2]))
+        dilation = draw(st.sampled_from([2, 3, 4] if few else [2, 3]))
+        conv = nn.Conv2d(channels, draw(st.integers(1, 6)), 3, stride, dilation, dilation, bias=draw(st.booleans()))
+        stem = [] if few else [("stem", nn.Conv2d(1, channels, 3, 1, 1)), ("act", nn.ReLU())]
+        sides = [stride * draw(st.integers(4, 8)) for _ in range(2)]
+        image = (channels if few else 1, sides[0], sides[1])
+        return lifted(OrderedDict([*stem, ("dilated", conv)]), image, seed=draw(st.integers(0, 99)))
+
+    return drawn()
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
+    "dilated-copies": lambda: dilated(few=False),
+    "dilated-shift": lambda: dilated(few=True),
+    "dilated-stack": lambda: dilated(few=False),
     "large-depthwise": large_depthwise,
     "large-depthwise-mixed": large_depthwise,
 }

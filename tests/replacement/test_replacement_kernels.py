@@ -6,9 +6,10 @@ from collections import OrderedDict
 
 import pytest
 from sample_form import Sample, lifted
-from torch import nn
+from torch import fx, nn
 
 from pipeline.kpu.check import check_network
+from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
 from pipeline.replacement.rewrite import rewrite
 from pipeline.replacement.rule import Miss, Rule, Site
@@ -27,6 +28,34 @@ def around(layers: nn.Module, side: int) -> Sample:
         OrderedDict(stem=nn.Conv2d(3, 8, 3, 1, 1), act=nn.ReLU6(), layers=layers, last=nn.Conv2d(8, 4, 3, 1, 1)),
         (3, side, side),
     )
+
+
+def on_cpu(network: fx.GraphModule, contract: InputContract) -> list[str]:
+    """What would do some work on the CPU, also where the convolution itself is the KPU's."""
+    checked = check_network(to_onnx(network, contract))
+    return [str(finding) for finding in checked.findings if finding.severity in ("cpu", "memory")] + [
+        str(finding) for finding in checked.violations
+    ]
+
+
+@pytest.mark.parametrize("name", ["dilated-copies", "dilated-stack", *DEPTHWISE])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dilation", [2, 3, 4])
+def test_a_dilated_kernel_is_all_on_the_kpu(name: str, stride: int, dilation: int) -> None:
+    groups = 8 if name in DEPTHWISE else 1
+    sample = around(nn.Conv2d(8, 8, 3, stride, dilation, dilation, groups), 16)
+    assert on_cpu(sample.network, sample.contract)
+    done = rewrite(sample.network, sample.contract, [rule_named(name)])
+    assert not on_cpu(done.network, sample.contract)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_dilated_kernel_over_an_image_is_all_on_the_kpu(stride: int) -> None:
+    layers = OrderedDict(stem=nn.Conv2d(3, 8, 3, stride, 2, 2), act=nn.ReLU6(), last=nn.Conv2d(8, 4, 3, 1, 1))
+    sample = lifted(layers, (3, 16, 16))
+    assert on_cpu(sample.network, sample.contract)
+    done = rewrite(sample.network, sample.contract, [rule_named("dilated-shift")])
+    assert not on_cpu(done.network, sample.contract)
 
 
 def answers(sample: Sample, name: str, kind: type[nn.Module]) -> list[Miss]:
@@ -62,7 +91,7 @@ def test_tensorflows_padding_is_the_kpus_in_a_depthwise_stack() -> None:
         (nn.Conv2d(8, 8, 5, 1, 2), 16),
         (nn.Conv2d(8, 8, 5, 1, 2, groups=4), 16),
         (nn.Conv2d(8, 8, 5, 1, 1, groups=8), 16),
-        (nn.Conv2d(8, 8, 5, 1, 4, groups=8, dilation=2), 16),
+        (nn.Conv2d(8, 8, 5, 1, 12, groups=8, dilation=6), 16),
         (nn.Conv2d(8, 8, 5, 2, 2, groups=8), 15),
         (nn.Conv2d(8, 8, 5, 2, 2, groups=8), 6),
         (nn.Conv2d(8, 8, 13, 1, 6, groups=8), 16),
