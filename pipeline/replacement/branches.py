@@ -92,8 +92,15 @@ class Branches:
     nodes: tuple[fx.Node, ...]
 
 
-def read_branches(site: Site, ends: Sequence[object]) -> Branches | Miss:
-    """Return the branches that end in ``ends`` (the arguments of the site's layer), or why they are not such."""
+def read_branches(site: Site, ends: Sequence[object], *, joined: bool = False) -> Branches | Miss:
+    """Return the branches that end in ``ends`` (the arguments of the site's layer), or why they are not such.
+
+    Args:
+        site: the layer that puts the branches together.
+        ends: what it reads.
+        joined: whether any convolution and the 1×1 behind it become one step where no activation stands between, also
+            if that has more weights (a depthwise 3×3 and a 1×1 become a dense 3×3).
+    """
     if not all(isinstance(end, fx.Node) for end in ends):
         return Miss("one operand is a number")
     walks = [_walk(site, end) for end in ends if isinstance(end, fx.Node)]
@@ -106,7 +113,7 @@ def read_branches(site: Site, ends: Sequence[object]) -> Branches | Miss:
     origin = origins.pop()
     found = []
     for walk, _ in walks:
-        steps = _steps(site, walk)
+        steps = _steps(site, walk, joined)
         if isinstance(steps, Miss):
             return steps
         found.append(steps)
@@ -145,7 +152,7 @@ def _different(site: Site, stops: Sequence[fx.Node]) -> str:
     return "its operands are not made from one value by layers that nothing else reads"
 
 
-def _steps(site: Site, walk: Sequence[fx.Node]) -> tuple[Step, ...] | Miss:
+def _steps(site: Site, walk: Sequence[fx.Node], joined: bool) -> tuple[Step, ...] | Miss:
     steps: list[Step] = []
     pads = (0, 0, 0, 0)
     for node in walk:
@@ -171,7 +178,7 @@ def _steps(site: Site, walk: Sequence[fx.Node]) -> tuple[Step, ...] | Miss:
             if not isinstance(module, (nn.Conv2d, nn.AvgPool2d)):
                 return Miss(f"zeros are added before {node.target}, which is neither a convolution nor a pool")
             pads = (0, 0, 0, 0)
-        if steps and _costless(steps[-1], step):
+        if steps and (_costless(steps[-1], step) or (joined and _composable(steps[-1], step))):
             steps[-1] = _joined(steps[-1], step)
         else:
             steps.append(step)
@@ -230,9 +237,14 @@ def _pool(site: Site, node: fx.Node, pool: nn.AvgPool2d) -> Step | Miss:
     return Step((pool,), kernel=kernel, stride=stride, pads=(rows, columns, rows, columns))
 
 
+def _composable(before: Step, step: Step) -> bool:
+    """Whether two steps are one convolution."""
+    return before.activation is None and step.pointwise
+
+
 def _costless(before: Step, step: Step) -> bool:
     """Whether two steps without an activation between are one convolution that is no larger than they."""
-    if before.activation is not None or not step.pointwise:
+    if not _composable(before, step):
         return False
     return before.pointwise or not isinstance(step.parts[0], nn.Conv2d)
 

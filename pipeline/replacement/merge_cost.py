@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import fx
+from torch import Tensor, fx, nn
 
 from pipeline.kpu.limits import KPU_MEMORY_BYTES, MAX_CHANNELS, MAX_WEIGHT_LOADS, weight_loads
 from pipeline.kpu.memory.feature_map import map_bytes
@@ -17,7 +17,7 @@ from pipeline.replacement.activations import range_of
 from pipeline.replacement.branches import Branches, Step, read_branches
 from pipeline.replacement.cost import Cost, part_cost
 from pipeline.replacement.merge import Join, Layer, plan, weights
-from pipeline.replacement.merge_chain import chain
+from pipeline.replacement.merge_chain import carry, chain, set_weights
 from pipeline.replacement.rule import Match, Miss, Site
 
 MOST_GROWTH = 3.0
@@ -28,10 +28,17 @@ _SMALL = 16384
 
 @dataclass(frozen=True)
 class Merge:
-    """Branches, and the chain that they would become."""
+    """Branches, and the chain that they would become.
+
+    Attributes:
+        branches: what was there.
+        layers: the chain.
+        shifted: whether the value that all branches read is carried with an offset.
+    """
 
     branches: Branches
     layers: tuple[Layer, ...]
+    shifted: bool
 
     @property
     def match(self) -> str:
@@ -52,11 +59,27 @@ def read_merge(site: Site, join: Join, *, shifted: bool = False) -> Merge | Miss
         join: which of the two.
         shifted: whether the value that all branches read is carried with an offset.
     """
-    branches = read_branches(site, site.node.args)
-    if isinstance(branches, Miss):
-        return branches
-    layers = plan(branches.steps, branches.channels, range_of(site, branches.origin), join, shifted=shifted)
-    return layers if isinstance(layers, Miss) else Merge(branches, layers)
+    reasons: list[Miss] = []
+    for joined in (False, True):
+        branches = read_branches(site, site.node.args, joined=joined)
+        if isinstance(branches, Miss):
+            return branches
+        layers = plan(branches.steps, branches.channels, range_of(site, branches.origin), join, shifted=shifted)
+        if not isinstance(layers, Miss):
+            return Merge(branches, layers, shifted)
+        reasons.append(layers)
+    return reasons[0]
+
+
+def read_carry(site: Site, join: Join) -> Merge | Miss:
+    """Return the chain for branches as learned rules left them: without an offset where that is enough."""
+    exact = read_merge(site, join)
+    return exact if isinstance(exact, Merge) else read_merge(site, join, shifted=True)
+
+
+def initialise_merge(merge: Merge, made: nn.Sequential, inputs: Tensor) -> None:
+    """Set the weights of ``made``, the merge's chain, for ``inputs`` (N×C×H×W) of the branches."""
+    set_weights(merge.layers, made, carry(merge.layers, inputs) if merge.shifted else None)
 
 
 def judge_merge(site: Site, merge: Merge) -> Match | Miss:

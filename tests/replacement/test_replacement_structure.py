@@ -114,6 +114,15 @@ MENDED = {
         "concat-carry",
         lambda: layers(conv(3, 16, 3), Parallel(Concat(1), PLAIN(), dense(16)), conv(24, 8, 1)),
     ),
+    "a pool that a depthwise convolution stands for": (
+        "concat-carry",
+        lambda: block(
+            Concat(1),
+            conv(16, 8, 1, act=RELU()),
+            nn.Sequential(conv(16, 16, 3, groups=16), conv(16, 8, 1, act=RELU())),
+            channels=16,
+        ),
+    ),
     "bottleneck on a large map": (
         "residual-merge",
         lambda: block(Add(), bottleneck(32), PLAIN(), channels=32, size=64),
@@ -179,8 +188,6 @@ MISSES = [
     ("residual-merge", block(Add(), basic(528, RELU()), PLAIN(), channels=528, size=4), "1,056 channels, over 1024"),
     ("residual-merge", block(Add(), basic(336, RELU()), PLAIN(), channels=336, size=4), "portions, over 64"),
     ("residual-merge", block(Add(), basic(64, RELU()), PLAIN(), channels=64, size=128), "bytes of the KPU's 2,097,152"),
-    ("residual-carry", block(Add(), basic(8, RELU()), PLAIN(), channels=8), "residual-merge does it exactly"),
-    ("concat-carry", block(Concat(1), conv(8, 8, 1), conv(8, 8, 1), channels=8), "concat-merge does it exactly"),
     (
         "residual-carry",
         block(Add(), basic(8, RELU()), conv(8, 8, 3), channels=8, act=nn.SiLU()),

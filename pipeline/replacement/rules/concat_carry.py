@@ -3,6 +3,8 @@
 DenseNet's layers put what they compute beside what they read, before any activation. As in ``residual-carry``, copies
 pass the activations as ``scale·x + offset``, where these are the identity over the calibration images; the last layer
 takes both back. Maps grow from layer to layer, and the copies with them: worth it only for the first, large ones.
+Branches that only learned rules made into KPU layers are merged here too, without an offset where ``concat-merge``
+would need none.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pipeline.network.modules import Concat
-from pipeline.replacement.merge_chain import carry, chain, set_weights
-from pipeline.replacement.merge_cost import Merge, judge_merge, read_merge
+from pipeline.replacement.merge_chain import chain
+from pipeline.replacement.merge_cost import initialise_merge, judge_merge, read_carry
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
 
 
@@ -20,26 +22,20 @@ def _match(site: Site) -> Match | Miss:
     assert isinstance(concat, Concat)
     if concat.dim != 1:
         return Miss("not along the channels")
-    merge = _read(site)
+    merge = read_carry(site, "concat")
     return merge if isinstance(merge, Miss) else judge_merge(site, merge)
 
 
-def _read(site: Site) -> Merge | Miss:
-    if isinstance(read_merge(site, "concat"), Merge):
-        return Miss("concat-merge does it exactly, where it is worth it")
-    return read_merge(site, "concat", shifted=True)
-
-
 def _build(site: Site, match: Match) -> Built:
-    merge = _read(site)
+    merge = read_carry(site, "concat")
     assert not isinstance(merge, Miss)
     return Built(chain(merge.layers, blank=True))
 
 
 def _initialise(site: Site, match: Match, chain: nn.Sequential, inputs: Tensor, outputs: Tensor, seed: int) -> None:
-    merge = _read(site)
+    merge = read_carry(site, "concat")
     assert not isinstance(merge, Miss)
-    set_weights(merge.layers, chain, carry(merge.layers, inputs))
+    initialise_merge(merge, chain, inputs)
 
 
 RULE = Rule(

@@ -5,7 +5,8 @@ projection make of it. Reserve-and-merge (see ``merge``) needs copies that ReLU 
 carried as ``scale·x + offset``, which puts the range that it has over calibration images, and a tenth more on either
 side, where the activations are the identity (0…6 for ReLU6); the last 1×1 takes scale and offset back. It is exact
 while x stays in that range, so regression has little to do. The copies are cheap: they pass the depthwise layer as one
-channel more each.
+channel more each. Branches that only learned rules made into KPU layers are merged here too, without an offset where
+``residual-merge`` would need none.
 """
 
 from __future__ import annotations
@@ -13,32 +14,26 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pipeline.network.modules import Add
-from pipeline.replacement.merge_chain import carry, chain, set_weights
-from pipeline.replacement.merge_cost import Merge, judge_merge, read_merge
+from pipeline.replacement.merge_chain import chain
+from pipeline.replacement.merge_cost import initialise_merge, judge_merge, read_carry
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
 
 
 def _match(site: Site) -> Match | Miss:
-    merge = _read(site)
+    merge = read_carry(site, "sum")
     return merge if isinstance(merge, Miss) else judge_merge(site, merge)
 
 
-def _read(site: Site) -> Merge | Miss:
-    if isinstance(read_merge(site, "sum"), Merge):
-        return Miss("residual-merge does it exactly, where it is worth it")
-    return read_merge(site, "sum", shifted=True)
-
-
 def _build(site: Site, match: Match) -> Built:
-    merge = _read(site)
+    merge = read_carry(site, "sum")
     assert not isinstance(merge, Miss)
     return Built(chain(merge.layers, blank=True))
 
 
 def _initialise(site: Site, match: Match, chain: nn.Sequential, inputs: Tensor, outputs: Tensor, seed: int) -> None:
-    merge = _read(site)
+    merge = read_carry(site, "sum")
     assert not isinstance(merge, Miss)
-    set_weights(merge.layers, chain, carry(merge.layers, inputs))
+    initialise_merge(merge, chain, inputs)
 
 
 RULE = Rule(
