@@ -94,6 +94,9 @@ def layer_errors(results: RunResults) -> Table | None:
         "The kmodel's maps against the float network's that it was compiled from, over "
         f"{images} test images: power of the map over that of the difference, and the angle between the two."
     )
+    alone = len(dicts(results.report("convert").get("layers"))) - len(layers)
+    if alone > 0:
+        note += f" {alone} of the kmodel's convolutions are the compiler's own: the float network has no such map."
     return Table("Error of each layer's output, the worst first", columns, rows, note=note)
 
 

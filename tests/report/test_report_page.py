@@ -168,6 +168,14 @@ def test_the_worst_layer_comes_first_and_one_without_error_last() -> None:
     assert [row[0] for row in table.rows] == ["bad", "good", "same"]
     assert table.rows[0][2:] == ("7.0", "0.90000", "20.00 %")
     assert table.rows[2][2] == "no error"
+    assert "compiler's own" not in table.note
+
+
+def test_convolutions_that_only_the_compiler_knows_are_counted() -> None:
+    more = [{"name": f"step {number}", "size": 9, "weight_loads": 1} for number in range(5)]
+    table = layer_errors(replace(FULL, reports={**FULL.reports, "convert": {"layers": more}}))
+    assert table is not None
+    assert "2 of the kmodel's convolutions are the compiler's own" in table.note
 
 
 def test_what_became_of_each_layer() -> None:
