@@ -1,0 +1,4 @@
+#pragma once
+float expf(float);
+float fabsf(float);
+float fmaxf(float, float);

@@ -1,0 +1,2 @@
+#pragma once
+int ov2640_init(void);

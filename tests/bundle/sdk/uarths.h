@@ -1,0 +1,2 @@
+#pragma once
+void uarths_init(void);
