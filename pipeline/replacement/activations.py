@@ -86,14 +86,16 @@ def range_of(site: Site, node: fx.Node) -> Range:
         ranges = [range_of(site, _behind_pad(site, read)) for read in node.all_input_nodes]
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
         return (min(low, 0.0), max(high, 0.0)) if isinstance(module, nn.AvgPool2d) else (low, high)  # padding counts
-    if isinstance(module, nn.Conv2d) and module.bias is None and _copies(module):
+    if isinstance(module, nn.Conv2d) and copies_pixels(module):
         low, high = range_of(site, node.all_input_nodes[0])
         return min(low, 0.0), max(high, 0.0)  # a padded pixel
     return ANY
 
 
-def _copies(conv: nn.Conv2d) -> bool:
-    """Whether each output is one pixel of one input, as behind a pool of the KPU's."""
+def copies_pixels(conv: nn.Conv2d) -> bool:
+    """Return whether each output is one pixel of one input, as behind a pool of the KPU's."""
+    if conv.bias is not None:
+        return False
     kernels = conv.weight.detach().flatten(1)
     return bool((kernels.amax(1) == 1).all() and (kernels.amin(1) >= 0).all() and (kernels.sum(1) == 1).all())
 

@@ -13,14 +13,16 @@ import torch
 from torch import Tensor, fx, nn
 
 from pipeline.network.modules import Slice
-from pipeline.replacement.activations import ACTIVATIONS
-from pipeline.replacement.convolution import pair
+from pipeline.replacement.activations import ACTIVATIONS, copies_pixels
+from pipeline.replacement.convolution import blank_conv, pair
+from pipeline.replacement.maps import value_shape
 from pipeline.replacement.rule import Miss, Site
 
 Pads = tuple[int, int, int, int]
 """Zeros at the top, left, bottom and right."""
 
 _IDLE = (nn.Identity, nn.Dropout, nn.Dropout2d)
+_WALKED = (nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d, nn.ZeroPad2d, nn.ConstantPad3d, Slice, *ACTIVATIONS, *_IDLE)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Step:
         pads: zeros at the top, left, bottom and right.
         groups: of the kernel.
         activation: what follows; None for nothing.
+        pool: the max-pool, layer by layer, for which the first part stands, a depthwise 3×3 to be fitted to it.
     """
 
     parts: tuple[nn.Module, ...]
@@ -46,6 +49,7 @@ class Step:
     pads: Pads = (0, 0, 0, 0)
     groups: int = 1
     activation: nn.Module | None = None
+    pool: tuple[nn.Module, ...] = ()
 
     @property
     def pointwise(self) -> bool:
@@ -92,7 +96,7 @@ class Branches:
     nodes: tuple[fx.Node, ...]
 
 
-def read_branches(site: Site, ends: Sequence[object], *, joined: bool = False) -> Branches | Miss:
+def read_branches(site: Site, ends: Sequence[object], *, joined: bool = False, pools: bool = False) -> Branches | Miss:
     """Return the branches that end in ``ends`` (the arguments of the site's layer), or why they are not such.
 
     Args:
@@ -100,10 +104,11 @@ def read_branches(site: Site, ends: Sequence[object], *, joined: bool = False) -
         ends: what it reads.
         joined: whether any convolution and the 1×1 behind it become one step where no activation stands between, also
             if that has more weights (a depthwise 3×3 and a 1×1 become a dense 3×3).
+        pools: whether a branch may begin with a 3×3 max-pool of stride 1, for which a convolution then stands.
     """
     if not all(isinstance(end, fx.Node) for end in ends):
         return Miss("one operand is a number")
-    walks = [_walk(site, end) for end in ends if isinstance(end, fx.Node)]
+    walks = [_walk(site, end, pools) for end in ends if isinstance(end, fx.Node)]
     for _, stop in walks:
         if stop.op == "get_attr":
             return Miss("one operand is a constant")
@@ -112,8 +117,12 @@ def read_branches(site: Site, ends: Sequence[object], *, joined: bool = False) -
         return Miss(_different(site, [stop for _, stop in walks]))
     origin = origins.pop()
     found = []
-    for walk, _ in walks:
-        steps = _steps(site, walk, joined)
+    for whole, _ in walks:
+        pooled, walk = _split_behind_pool(site, whole)
+        window = _window(site, pooled) if pooled else None
+        if isinstance(window, Miss):
+            return window
+        steps = _steps(site, walk, [] if window is None else [window], joined)
         if isinstance(steps, Miss):
             return steps
         found.append(steps)
@@ -125,22 +134,18 @@ def read_branches(site: Site, ends: Sequence[object], *, joined: bool = False) -
     return Branches(origin, channels, tuple(_sized(steps, channels) for steps in found), tuple(nodes))
 
 
-def _walk(site: Site, end: fx.Node) -> tuple[list[fx.Node], fx.Node]:
+def _walk(site: Site, end: fx.Node, pools: bool) -> tuple[list[fx.Node], fx.Node]:
     """The layers back from ``end`` that only the next one reads, in order, and the node where that ends."""
     walk: list[fx.Node] = []
     node = end
-    while node.op == "call_module" and len(node.users) == 1 and _linear_or_activation(site.module(node)):
+    kinds = (*_WALKED, nn.MaxPool2d, nn.ConstantPad2d) if pools else _WALKED
+    while node.op == "call_module" and len(node.users) == 1 and isinstance(site.module(node), kinds):
         before = site.before(node)
         if before is None:
             break
         walk.insert(0, node)
         node = before
     return walk, node
-
-
-def _linear_or_activation(module: nn.Module | None) -> bool:
-    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d, nn.ZeroPad2d, nn.ConstantPad3d, Slice, *ACTIVATIONS, *_IDLE)
-    return isinstance(module, kinds)
 
 
 def _different(site: Site, stops: Sequence[fx.Node]) -> str:
@@ -152,8 +157,8 @@ def _different(site: Site, stops: Sequence[fx.Node]) -> str:
     return "its operands are not made from one value by layers that nothing else reads"
 
 
-def _steps(site: Site, walk: Sequence[fx.Node], joined: bool) -> tuple[Step, ...] | Miss:
-    steps: list[Step] = []
+def _steps(site: Site, walk: Sequence[fx.Node], steps: list[Step], joined: bool) -> tuple[Step, ...] | Miss:
+    """The layers of ``walk`` as steps behind ``steps``."""
     pads = (0, 0, 0, 0)
     for node in walk:
         module = site.module(node)
@@ -183,6 +188,31 @@ def _steps(site: Site, walk: Sequence[fx.Node], joined: bool) -> tuple[Step, ...
         else:
             steps.append(step)
     return Miss("zeros are added around a branch's output") if any(pads) else tuple(steps)
+
+
+def _split_behind_pool(site: Site, walk: list[fx.Node]) -> tuple[list[fx.Node], list[fx.Node]]:
+    """The layers up to the last max-pool, and those behind it."""
+    end = max((at for at, node in enumerate(walk, 1) if isinstance(site.module(node), nn.MaxPool2d)), default=0)
+    return walk[:end], walk[end:]
+
+
+def _window(site: Site, walk: Sequence[fx.Node]) -> Step | Miss:
+    """The max-pool at the start of a branch, whole or as the KPU's 2×2 pools, as one step of padding 1."""
+    modules = [module for module in map(site.module, walk) if module is not None]
+    reach = 1
+    for node, module in zip(walk, modules, strict=True):
+        if isinstance(module, nn.MaxPool2d):
+            reach += pair(module.kernel_size)[0] - 1
+            if pair(module.stride) != (1, 1) or len({*pair(module.kernel_size)}) > 1:
+                return Miss(f"{node.target} is a max-pool of another stride than 1, or no square one")
+        elif not (isinstance(module, nn.ConstantPad2d) or (isinstance(module, nn.Conv2d) and copies_pixels(module))):
+            return Miss(f"{node.target} is before a max-pool, which no convolution can stand for together with it")
+    shapes = [value_shape(site, node) for node in (walk[0].all_input_nodes[0], walk[-1])]
+    if shapes[0] is None or shapes[0] != shapes[1] or reach != 3:
+        return Miss(f"{walk[-1].target} is a max-pool of {reach}×{reach}, for which no 3×3 that keeps the size stands")
+    channels = shapes[0][0]
+    stand_in = blank_conv(channels, channels, bias=True, groups=channels)
+    return Step((stand_in,), kernel=(3, 3), pads=(1, 1, 1, 1), pool=tuple(modules))
 
 
 def _sum(one: Pads, other: Pads) -> Pads:

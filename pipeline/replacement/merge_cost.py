@@ -19,6 +19,7 @@ from pipeline.replacement.cost import Cost, part_cost
 from pipeline.replacement.merge import Join, Layer, plan, weights
 from pipeline.replacement.merge_chain import carry, chain, set_weights
 from pipeline.replacement.rule import Match, Miss, Site
+from pipeline.replacement.window import fit_window
 
 MOST_GROWTH = 3.0
 """Weights of the chain over those of the branches that are taken as they come. A basic block of ResNet doubles."""
@@ -51,34 +52,39 @@ class Merge:
         )
 
 
-def read_merge(site: Site, join: Join, *, shifted: bool = False) -> Merge | Miss:
+def read_merge(site: Site, join: Join, *, shifted: bool = False, pools: bool = False) -> Merge | Miss:
     """Return what the branches that end in the site's layer would become, or why there is no such chain.
 
     Args:
         site: a sum or a concat.
         join: which of the two.
         shifted: whether the value that all branches read is carried with an offset.
+        pools: whether convolutions stand for max-pools, to be fitted to them.
     """
     reasons: list[Miss] = []
     for joined in (False, True):
-        branches = read_branches(site, site.node.args, joined=joined)
+        branches = read_branches(site, site.node.args, joined=joined, pools=pools)
         if isinstance(branches, Miss):
             return branches
         layers = plan(branches.steps, branches.channels, range_of(site, branches.origin), join, shifted=shifted)
         if not isinstance(layers, Miss):
             return Merge(branches, layers, shifted)
         reasons.append(layers)
-    return reasons[0]
+    return reasons[-1]
 
 
 def read_carry(site: Site, join: Join) -> Merge | Miss:
     """Return the chain for branches as learned rules left them: without an offset where that is enough."""
-    exact = read_merge(site, join)
-    return exact if isinstance(exact, Merge) else read_merge(site, join, shifted=True)
+    exact = read_merge(site, join, pools=True)
+    return exact if isinstance(exact, Merge) else read_merge(site, join, shifted=True, pools=True)
 
 
 def initialise_merge(merge: Merge, made: nn.Sequential, inputs: Tensor) -> None:
     """Set the weights of ``made``, the merge's chain, for ``inputs`` (N×C×H×W) of the branches."""
+    for step in (step for steps in merge.branches.steps for step in steps if step.pool):
+        conv = step.parts[0]
+        assert isinstance(conv, nn.Conv2d)
+        fit_window(conv, inputs, nn.Sequential(*step.pool)(inputs))
     set_weights(merge.layers, made, carry(merge.layers, inputs) if merge.shifted else None)
 
 

@@ -76,8 +76,8 @@ class Rewritten:
     Attributes:
         network: weights that no rule touched are shared with the network it came from.
         contract: its input.
-        steps: what was tried, in the order of trial; for each layer and rule that it was applied, else its first
-            answer.
+        steps: what was tried, in the order of trial; for each layer and rule that it was applied, else its last
+            answer before any was.
     """
 
     network: fx.GraphModule
@@ -89,11 +89,14 @@ class Rewritten:
 class _Log:
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
 
     def add(self, step: Step) -> None:
         key = (step.layer, step.rule.name)
-        if key not in self.steps or step.taken:
+        if key not in self.steps or step.taken or step.layer not in self.replaced:
             self.steps[key] = step
+        if step.taken:
+            self.replaced.add(step.layer)
 
 
 def rewrite(

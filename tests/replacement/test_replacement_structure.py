@@ -17,8 +17,9 @@ from pipeline.kpu.check import Checked, check_network
 from pipeline.network.lower import to_onnx
 from pipeline.network.modules import Add, Concat, Mul, Reshape, Slice, Transpose
 from pipeline.replacement.activations import canonical, unchanged
-from pipeline.replacement.regression import record, relative_error
+from pipeline.replacement.regression import record, relative_error, value_name
 from pipeline.replacement.rewrite import Candidate, Choice, Rewritten, rewrite
+from pipeline.replacement.rule import Match, Site
 from pipeline.replacement.rules import all_rules
 
 RULES = {rule.name: rule for rule in all_rules()}
@@ -113,6 +114,16 @@ MENDED = {
     "DenseNet": (
         "concat-carry",
         lambda: layers(conv(3, 16, 3), Parallel(Concat(1), PLAIN(), dense(16)), conv(24, 8, 1)),
+    ),
+    "a branch behind a max-pool": (
+        "concat-carry",
+        lambda: block(
+            Concat(1),
+            conv(16, 8, 1, act=RELU()),
+            nn.Sequential(conv(16, 8, 1, act=RELU()), conv(8, 16, 3, act=RELU())),
+            nn.Sequential(nn.MaxPool2d(3, 1, 1), conv(16, 8, 1, act=RELU())),
+            channels=16,
+        ),
     ),
     "a pool that a depthwise convolution stands for": (
         "concat-carry",
@@ -273,6 +284,24 @@ def test_a_signed_value_is_carried_nearly_exactly_before_any_regression(name: st
     rewrite(sample.network, sample.contract, [RULES[rule]], initialised)
     assert errors
     assert max(errors) < 1e-9
+
+
+@pytest.mark.parametrize("rules", [[], ["max-pool-cascade"]], ids=["whole", "as the KPU's pools"])
+def test_a_max_pool_in_a_branch_is_fitted_in_closed_form(rules: list[str]) -> None:
+    sample = MENDED["a branch behind a max-pool"][1]()
+    given = rewrite(sample.network, sample.contract, [RULES[name] for name in rules]).network
+    (concat,) = [node for node in given.graph.nodes if isinstance(Site(given, node, None).module(), Concat)]
+    site = Site(given, concat, sample.contract)
+    match = RULES["concat-carry"].match(site)
+    assert isinstance(match, Match)
+    chain = RULES["concat-carry"].build(site, match).chain
+    read, gives = value_name(match.nodes[0].all_input_nodes[0]), value_name(concat)
+    values = record(given, (read, gives), pixels(sample.contract, 0, 16), sample.contract)
+    RULES["concat-carry"].initialise(site, match, chain, values[read], values[gives], 0)
+    with torch.no_grad():
+        made = chain(values[read])
+    assert torch.allclose(made[:, :24], values[gives][:, :24], atol=1e-5)  # the branches without a pool
+    assert relative_error(made[:, 24:], values[gives][:, 24:]) < 0.5  # on noise, where neighbours have least in common
 
 
 def test_a_padded_max_pool_keeps_its_map_positive() -> None:
