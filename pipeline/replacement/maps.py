@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from torch import fx
-from torch.fx.passes.shape_prop import ShapeProp
 
 from pipeline.kpu import limits
 from pipeline.kpu.memory.feature_map import map_bytes
 from pipeline.replacement.rule import Miss, Site
-from pipeline.training.modes import evaluating
 
 
 def value_shape(site: Site, node: fx.Node) -> tuple[int, ...] | None:
-    """Return the shape of what ``node`` gives, without the batch; None without a contract."""
-    if site.contract is None:
-        return None
-    if "tensor_meta" not in node.meta:  # it stays right: a replacement keeps every shape
-        with evaluating(site.network), torch.no_grad():
-            ShapeProp(site.network).propagate(torch.zeros(1, *site.contract.image))
-    return tuple(int(side) for side in node.meta["tensor_meta"].shape[1:])
+    """Return `Site.shape`."""
+    return site.shape(node)
 
 
 def pointwise_map(site: Site, node: fx.Node) -> tuple[int, int, int] | Miss:

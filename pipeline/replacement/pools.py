@@ -53,7 +53,7 @@ def read_max_pool(site: Site) -> MaxPool | Miss:
         left, _, top, _ = pad.padding
         nodes, begin = (before, site.node), (int(top), int(left))
     shape = shape_of(site, nodes[0].all_input_nodes[0])
-    gives = None if shape is None else _noted_shape(site.node)
+    gives = shape_of(site, site.node)
     if shape is None or gives is None:
         return Miss("the size of its map is not known")
     return MaxPool(nodes, pair(pool.kernel_size), pair(pool.stride), begin, shape, gives[1:])
@@ -61,16 +61,8 @@ def read_max_pool(site: Site) -> MaxPool | Miss:
 
 def shape_of(site: Site, node: fx.Node) -> tuple[int, int, int] | None:
     """Return C×H×W of a node's value; None without a contract, or where it is no map."""
-    if site.contract is None:
-        return None
-    site.size(site.node)
-    return _noted_shape(node)
-
-
-def _noted_shape(node: fx.Node) -> tuple[int, int, int] | None:
-    """C×H×W of a node's value as the last run noted it."""
-    shape = tuple(node.meta["tensor_meta"].shape)
-    return (int(shape[1]), int(shape[2]), int(shape[3])) if len(shape) == 4 else None
+    shape = site.shape(node)
+    return (shape[0], shape[1], shape[2]) if shape is not None and len(shape) == 3 else None
 
 
 def feeding_conv(site: Site, node: fx.Node) -> fx.Node | None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from pipeline.network.contract import InputContract
 from pipeline.progress import track
@@ -97,8 +98,10 @@ def regress(block: nn.Sequential, inputs: Tensor, outputs: Tensor, steps: int, s
     """Fit ``block`` in place to give ``outputs`` for ``inputs`` (both N×C×H×W): Adam on the relative error, one cycle.
 
     The last fifth of the images measures; with fewer than five, all do both. If the fit ends worse than it began, the
-    block is put back to its start.
+    block is put back to its start. A block that gives a map of another size is measured against ``outputs`` resampled,
+    and not fitted to them: its own are the better ones.
     """
+    outputs, steps = _resampled(block, inputs, outputs, steps)
     held = int(len(inputs) * _HELD_OUT)
     seen = len(inputs) - held
     unseen = slice(seen, None) if held else slice(None)
@@ -120,6 +123,14 @@ def regress(block: nn.Sequential, inputs: Tensor, outputs: Tensor, steps: int, s
         block.load_state_dict(start)
         fitted = initial
     return Fit(initial, fitted, seen)
+
+
+def _resampled(block: nn.Sequential, inputs: Tensor, outputs: Tensor, steps: int) -> tuple[Tensor, int]:
+    with evaluating(block), torch.no_grad():
+        size = block(inputs[:1]).shape[2:]
+    if size == outputs.shape[2:]:
+        return outputs, steps
+    return functional.interpolate(outputs, size=size, mode="bilinear"), 0
 
 
 def _cycle(step: int, steps: int) -> float:

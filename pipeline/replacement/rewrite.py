@@ -180,6 +180,8 @@ def _round(
             continue
         names = splice(network, taken.match.nodes, taken.built.chain)
         log.add(Step(layer, taken.rule, True, taken.match.found, names))
+        if taken.rule.resamples:
+            _forget_shapes(network)
         if placed is not None:
             network.recompile()
             placed(layer, network)
@@ -210,6 +212,12 @@ def splice(network: fx.GraphModule, nodes: Sequence[fx.Node], chain: nn.Sequenti
     for node in reversed(nodes):
         network.graph.erase_node(node)
     return tuple(targets)
+
+
+def _forget_shapes(network: fx.GraphModule) -> None:
+    """Drop the shapes that rules have noted."""
+    for node in network.graph.nodes:
+        node.meta.pop("tensor_meta", None)
 
 
 def _callers(network: fx.GraphModule, target: str) -> int:

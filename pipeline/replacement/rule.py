@@ -52,14 +52,22 @@ class Site:
         users = list((self.node if node is None else node).users)
         return users[0] if len(users) == 1 else None
 
-    def size(self, node: fx.Node) -> tuple[int, int] | None:
-        """Return height and width of what ``node`` gives, by running one blank image; None without a contract."""
+    def shape(self, node: fx.Node) -> tuple[int, ...] | None:
+        """Return the shape of what ``node`` gives, without the batch; None without a contract.
+
+        One blank image is run, and what it shows noted at the nodes: `rewrite` forgets it where a rule resamples.
+        """
         if self.contract is None:
             return None
-        with evaluating(self.network), torch.no_grad():
-            ShapeProp(self.network).propagate(torch.zeros(1, *self.contract.image))
-        height, width = node.meta["tensor_meta"].shape[2:]
-        return int(height), int(width)
+        if "tensor_meta" not in node.meta:
+            with evaluating(self.network), torch.no_grad():
+                ShapeProp(self.network).propagate(torch.zeros(1, *self.contract.image))
+        return tuple(int(side) for side in node.meta["tensor_meta"].shape[1:])
+
+    def size(self, node: fx.Node) -> tuple[int, int] | None:
+        """Return height and width of what ``node`` gives; None without a contract."""
+        shape = self.shape(node)
+        return None if shape is None else (shape[1], shape[2])
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,8 @@ class Rule:
         initialise: for a learned rule: sets the weights of ``chain`` from the match's inputs and outputs
             (N×C×H×W, over calibration images) and a seed.
         inexact: for an exact rule: where its outputs may yet differ; apply then measures by how much.
+        resamples: whether its chain gives a map of another size, so that nothing is to be fitted to the outputs of
+            what it replaces.
     """
 
     name: str
@@ -126,3 +136,4 @@ class Rule:
     build: Callable[[Site, Match], Built]
     initialise: Callable[[Site, Match, nn.Sequential, Tensor, Tensor, int], None] | None = None
     inexact: str = ""
+    resamples: bool = False

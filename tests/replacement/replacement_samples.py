@@ -8,6 +8,7 @@ from collections.abc import Callable
 import samples_forms
 import samples_kernels
 import samples_pools
+import samples_strides
 import samples_structure
 import samples_wide
 from hypothesis import strategies as st
@@ -128,6 +129,7 @@ SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     **samples_forms.SAMPLES,
     **samples_kernels.SAMPLES,
     **samples_pools.SAMPLES,
+    **samples_strides.SAMPLES,
     **samples_structure.SAMPLES,
     **samples_wide.SAMPLES,
 }
