@@ -62,10 +62,34 @@ def dilated(few: bool) -> st.SearchStrategy[Sample]:
     return drawn()
 
 
+@st.composite
+def transposed(draw: st.DrawFn, *, depthwise: bool) -> Sample:
+    """Transposed 4×4 and 5×5 that double their map's sides."""
+    inputs = draw(st.integers(2, 6))
+    outputs = draw(st.integers(2, 6))
+    kernel = draw(st.sampled_from([4, 5]))
+    groups = inputs if depthwise and draw(st.booleans()) else 1
+    if groups > 1:
+        outputs = inputs
+    padding, more = (kernel - 1) // 2, kernel % 2
+    up = nn.ConvTranspose2d(inputs, outputs, kernel, 2, padding, more, groups, bias=draw(st.booleans()))
+    stem = nn.Conv2d(2, inputs, 3, 1, 1)
+    seed = draw(st.integers(0, 99))
+    image = (2, draw(st.integers(4, 9)), draw(st.integers(4, 9)))
+    sample = lifted(OrderedDict(stem=stem, act=nn.ReLU(), up=up), image, seed=seed)
+    if groups > 1:
+        weight = sample.network.get_submodule("up").weight
+        with torch.no_grad():
+            weight.copy_(smooth(weight, seed))
+    return sample
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "dilated-copies": lambda: dilated(few=False),
     "dilated-shift": lambda: dilated(few=True),
     "dilated-stack": lambda: dilated(few=False),
     "large-depthwise": large_depthwise,
     "large-depthwise-mixed": large_depthwise,
+    "transposed-copies": lambda: transposed(depthwise=False),
+    "transposed-stack": lambda: transposed(depthwise=True),
 }

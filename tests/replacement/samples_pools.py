@@ -163,12 +163,20 @@ def smooth_pools(draw: st.DrawFn) -> Sample:
 
 @st.composite
 def transposed(draw: st.DrawFn) -> Sample:
-    """Transposed 2×2 of stride 2."""
-    channels = draw(st.integers(1, 4))
+    """Transposed 2×2 of stride 2, dense, grouped and depthwise, and a grouped 3×3."""
+    bias = draw(st.booleans())
+    up = draw(
+        st.sampled_from(
+            [
+                nn.ConvTranspose2d(draw(st.integers(1, 4)), draw(st.integers(1, 4)), 2, 2, bias=bias),
+                nn.ConvTranspose2d(4, 6, 2, 2, groups=2, bias=bias),
+                nn.ConvTranspose2d(4, 4, 2, 2, groups=4, bias=bias),
+                nn.ConvTranspose2d(6, 3, 3, 2, 1, 1, groups=3, bias=bias),
+            ]
+        )
+    )
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        stem=nn.Conv2d(2, channels, 3, 1, 1),
-        act=nn.LeakyReLU(0.1),
-        up=nn.ConvTranspose2d(channels, draw(st.integers(1, 4)), 2, 2, bias=draw(st.booleans())),
+        stem=nn.Conv2d(2, up.in_channels, 3, 1, 1), act=nn.LeakyReLU(0.1), up=up
     )
     return lifted(layers, (2, draw(st.integers(4, 9)), draw(st.integers(4, 9))), seed=draw(st.integers(0, 99)))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from sample_form import Sample, lifted
 from torch import fx, nn
@@ -11,9 +13,11 @@ from torch import fx, nn
 from pipeline.kpu.check import check_network
 from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
-from pipeline.replacement.rewrite import rewrite
+from pipeline.replacement.regression import record
+from pipeline.replacement.rewrite import Candidate, Choice, rewrite
 from pipeline.replacement.rule import Miss, Rule, Site
 from pipeline.replacement.rules import all_rules
+from pipeline.training.accuracy import predict
 
 DEPTHWISE = ("large-depthwise", "large-depthwise-mixed")
 
@@ -56,6 +60,65 @@ def test_a_dilated_kernel_over_an_image_is_all_on_the_kpu(stride: int) -> None:
     assert on_cpu(sample.network, sample.contract)
     done = rewrite(sample.network, sample.contract, [rule_named("dilated-shift")])
     assert not on_cpu(done.network, sample.contract)
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+@pytest.mark.parametrize("inputs", [6, 8, 12])
+def test_a_transposed_convolution_equals_its_shifted_copies(kernel: int, inputs: int) -> None:
+    up = nn.ConvTranspose2d(inputs, 8, kernel, 2, (kernel - 1) // 2, kernel % 2)
+    sample = lifted(OrderedDict(stem=nn.Conv2d(3, inputs, 3, 1, 1), act=nn.ReLU6(), up=up), (3, 7, 5))
+    images = np.random.default_rng(0).integers(0, 256, (4, *sample.contract.image), np.uint8)
+
+    def started(candidates: Sequence[Candidate]) -> Choice:
+        (candidate,) = candidates
+        values = record(sample.network, ("act", "up"), images, sample.contract)
+        assert candidate.rule.initialise is not None
+        candidate.rule.initialise(
+            candidate.site, candidate.match, candidate.built.chain, values["act"], values["up"], 0
+        )
+        return Choice(candidate)
+
+    done = rewrite(sample.network, sample.contract, [rule_named("transposed-copies")], started)
+    wanted = predict(sample.network, images, sample.contract)
+    assert predict(done.network, images, sample.contract) == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "up"),
+    [
+        ("transposed-copies", nn.ConvTranspose2d(8, 8, 4, 2, 1)),
+        ("transposed-copies", nn.ConvTranspose2d(8, 8, 5, 2, 2, 1)),
+        ("transposed-stack", nn.ConvTranspose2d(8, 8, 4, 2, 1)),
+        ("transposed-stack", nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=8)),
+        ("transposed-kernel", nn.ConvTranspose2d(8, 8, 2, 2, groups=8)),
+        ("transposed-kernel", nn.ConvTranspose2d(8, 8, 2, 2, groups=4)),
+        ("transposed-kernel", nn.ConvTranspose2d(8, 8, 3, 2, 1, 1, groups=2)),
+    ],
+    ids=str,
+)
+def test_a_transposed_convolution_compiles_and_the_kpu_convolves(name: str, up: nn.Module) -> None:
+    sample = around(up, 8)
+    assert check_network(to_onnx(sample.network, sample.contract)).violations
+    done = rewrite(sample.network, sample.contract, [rule_named(name)])
+    checked = check_network(to_onnx(done.network, sample.contract))
+    assert not checked.violations, checked.violations
+    assert {layer.unit for layer in checked.prediction.layers} == {"kpu"}
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        nn.ConvTranspose2d(8, 8, 3, 2, 1, 1),
+        nn.ConvTranspose2d(8, 8, 4, 4),
+        nn.ConvTranspose2d(8, 8, 4, 2),
+        nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=2),
+        nn.ConvTranspose2d(8, 8, 6, 2, 2),
+    ],
+    ids=str,
+)
+def test_other_transposed_convolutions_are_left_alone(up: nn.ConvTranspose2d) -> None:
+    for name in ("transposed-copies", "transposed-stack", "transposed-kernel"):
+        assert answers(around(up, 8), name, nn.ConvTranspose2d)
 
 
 def answers(sample: Sample, name: str, kind: type[nn.Module]) -> list[Miss]:
