@@ -1,9 +1,9 @@
 """A transposed 4×4 or 5×5 of stride 2 → a transposed 3×3 to shifted copies and a 3×3: equal, weighed as learned.
 
 Along one axis a tap that reaches ``y[2i + o]`` is made of a shift s and a tap o − s, both of a 3×3: s = 0 for o from
-−1 to 1, s = ±1 for o = ±2. So a 4×4 takes two copies an axis, a 5×5 three. Either the first 3×3 makes shifted copies of the
-inputs and the second has the weights, or, with fewer outputs, the first has the weights and the second shifts. What a
-shift loses at the border would have reached outside.
+−1 to 1, s = ±1 for o = ±2. So a 4×4 takes two copies an axis, a 5×5 three. Either the first 3×3 makes shifted copies of
+the inputs and the second has the weights, or, with fewer outputs, the first has the weights and the second shifts. What
+a shift loses at the border would have reached outside.
 
 It has up to 4.5 times the weights of a 4×4, so it is a rival of ``transposed_stack``: taken where the stack costs too
 much accuracy, and refined with the whole network.
