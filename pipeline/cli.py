@@ -264,12 +264,11 @@ def replace(
     """
     from pipeline.files import write_bytes
     from pipeline.kpu.check import check_network
-    from pipeline.kpu.kept import write_kept
     from pipeline.network.lift import to_torch
     from pipeline.network.lower import to_onnx
     from pipeline.network.user_file import contract_of, read_user_file
     from pipeline.recipe import Replace
-    from pipeline.replacement.report import kept_reasons
+    from pipeline.replacement.kept import note_kept
     from pipeline.replacement.standalone import replace_alone
     from pipeline.report.check import findings_table
     from pipeline.report.replacement import replacement_json, replacement_lines, replacement_table
@@ -281,7 +280,7 @@ def replace(
     images = None if data is None else load_images(data, contract.image)
     done = replace_alone(to_torch(given, where=str(model)), contract, images, settings, seed=seed)
     made = to_onnx(done.replaced.network, done.replaced.contract)
-    write_kept(made, kept_reasons(done.replaced.report.layers))
+    note_kept(made, done.replaced.report.layers)
     checked = check_network(made, where=str(output))
     write_bytes(output, made.SerializeToString(deterministic=True))
     report = done.replaced.report.as_dict()

@@ -8,11 +8,7 @@ from typing import Any
 
 from torch import fx
 
-from pipeline.network.names import layer_name
 from pipeline.replacement.rewrite import Step
-
-_OTHER_FORM = ("not ", "one operand is a constant")
-"""Begins the answer of a rule that is about another form of the layer."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +97,6 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
         return asdict(self)
-
-
-def kept_reasons(layers: Sequence[Layer]) -> dict[str, str]:
-    """Return why no rule took a layer, for each that rules concern and none took; rules for other forms have no say."""
-    reasons: dict[str, str] = {}
-    for layer in layers:
-        said = [tried for tried in layer.tried if not tried.why.startswith(_OTHER_FORM)]
-        if said and not any(tried.taken for tried in layer.tried):
-            reasons[layer_name(layer.name)] = "; ".join(f"{tried.rule}: {tried.why}" for tried in said)
-    return reasons
 
 
 def layers_of(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import fx
 
-from pipeline.kpu.kept import write_kept
 from pipeline.network.contract import InputContract, read_contract
 from pipeline.network.lift import to_torch
 from pipeline.network.lower import to_onnx
 from pipeline.network.read import load_onnx
 from pipeline.recipe import Finetune, Train
+from pipeline.replacement.kept import note_kept
+from pipeline.replacement.report import Layer
 from pipeline.training.loop import FitSettings
 
 
@@ -31,15 +32,15 @@ def load_network(path: Path) -> Network:
     return Network(to_torch(model, where=str(path)), read_contract(model, where=str(path)))
 
 
-def onnx_bytes(network: Network, kept: Mapping[str, str] | None = None) -> bytes:
+def onnx_bytes(network: Network, replaced: Sequence[Layer] = ()) -> bytes:
     """Return a network as an ONNX file with its contract; the same network gives the same bytes.
 
     Args:
         network: the network.
-        kept: why replacement left layers as they are, by layer.
+        replaced: what replacement says of its layers.
     """
     model = to_onnx(network.graph, network.contract)
-    write_kept(model, kept or {})
+    note_kept(model, replaced)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 

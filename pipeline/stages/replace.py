@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pipeline.network.weights import parameters
 from pipeline.replacement.apply import replace_network
-from pipeline.replacement.report import kept_reasons
 from pipeline.stages.layout import Run
 from pipeline.stages.networks import Network, load_network, onnx_bytes
 from pipeline.training.data.load import calibration_images, load_training
@@ -26,11 +25,7 @@ def run(run: Run) -> int:
     )
     run.write_results(
         "replace",
-        files={
-            "network.onnx": onnx_bytes(
-                Network(replaced.network, replaced.contract), kept_reasons(replaced.report.layers)
-            )
-        },
+        files={"network.onnx": onnx_bytes(Network(replaced.network, replaced.contract), replaced.report.layers)},
         metrics={
             "validation_accuracy": replaced.report.accuracy.after,
             "validation_accuracy_before": replaced.report.accuracy.before,
