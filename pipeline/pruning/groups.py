@@ -32,7 +32,7 @@ class Group:
     channels: int
 
 
-def find_groups(network: nn.Module, image: Image) -> tuple[Group, ...]:
+def find_groups(network: nn.Module, image: Image, *, least: int = 2) -> tuple[Group, ...]:
     """Return the groups of ``network`` that can be pruned, in the network's order.
 
     Each is tried on a copy by taking one channel away: a group that the network does not survive (channels bound by a
@@ -41,13 +41,14 @@ def find_groups(network: nn.Module, image: Image) -> tuple[Group, ...]:
     Args:
         network: images N×C×H×W to logits; not changed.
         image: channels, height, width.
+        least: smaller groups are left out.
     """
     found = []
     scratch = copy.deepcopy(network)
     graph = dependency_graph(scratch, image)
     logits = _logits(scratch, image)
     for group in _candidates(scratch, graph):
-        if group.channels < 2:
+        if group.channels < least:
             continue
         if _survives(scratch, graph, group, image, logits):
             found.append(group)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +9,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.network.contract import InputContract
+from pipeline.network.trace import trace
 from pipeline.pruning.apply import remove_channels
 from pipeline.pruning.groups import Group, find_groups
 from pipeline.pruning.importance import Importance, Method, channel_importance
+from pipeline.pruning.limit import within_channels
 from pipeline.pruning.solve import Predict, Solution, removed_fraction, solve
 from pipeline.training.data.sets import DataSet
 
 MINIMUM_CHANNELS = 4  # below, a layer's fixed tables outweigh its channels, and little gets through it
+_LIMITED_ON = 256
+"""Training images on which layers wider than the KPU counts are narrowed."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def prune_network(
 ) -> PruneResult:
     """Return ``network`` with as few channels removed, cheapest first, as bring it within the budget.
 
+    Groups of more channels than the KPU counts are narrowed before anything else, whatever the budget (`limit`).
+
     Args:
         network: a ``GraphModule`` or module of ordinary layers, images to logits; not changed.
         train: training images, from which importance is measured.
@@ -94,19 +99,26 @@ def prune_network(
         seed: of the choice of training images.
     """
     before = predict(network)
+    rows = np.random.default_rng(seed).permutation(len(train))[:_LIMITED_ON]
+    limited = within_channels(trace(network), contract, train.images[rows])
+    widths = {group.name: group.channels for group in limited.groups}
+    network, now = limited.network, predict(limited.network) if widths else before
     groups = find_groups(network, contract.image)
-    if before <= settings.budget:
-        unchanged = tuple(GroupChange(g.name, g.layers, g.channels, g.channels, 1.0) for g in groups)
-        return PruneResult(copy.deepcopy(network), unchanged, before, before, True, 0.0)
-    importance = channel_importance(network, groups, train, contract, settings.importance, seed)
-    solution = solve(network, contract.image, groups, importance, predict, settings.budget, settings.minimum)
+    if now <= settings.budget:
+        solution = Solution({group.name: () for group in groups}, now, reached=True)
+        importance: Importance = {group.name: np.ones(group.channels) for group in groups}
+    else:
+        importance = channel_importance(network, groups, train, contract, settings.importance, seed)
+        solution = solve(network, contract.image, groups, importance, predict, settings.budget, settings.minimum)
+    changes = tuple(_change(group, importance, solution, widths.get(group.name, group.channels)) for group in groups)
+    widths_before = [change.before for change in changes]
     return PruneResult(
         network=remove_channels(network, contract.image, solution.removals),
-        changes=tuple(_change(group, importance, solution) for group in groups),
+        changes=changes,
         bytes_before=before,
         bytes_after=solution.predicted,
         reached=solution.reached,
-        ratio=removed_fraction(groups, solution.removals),
+        ratio=sum(change.before - change.after for change in changes) / max(1, sum(widths_before)),
     )
 
 
@@ -122,9 +134,9 @@ def ratio_that_fits(network: nn.Module, contract: InputContract, predict: Predic
     return removed_fraction(groups, solution.removals) if solution.reached else None
 
 
-def _change(group: Group, importance: Importance, solution: Solution) -> GroupChange:
+def _change(group: Group, importance: Importance, solution: Solution, before: int) -> GroupChange:
     removed = list(solution.removals[group.name])
     weights: NDArray[np.float64] = importance[group.name]
     total = float(weights.sum())
     kept = 1.0 - float(weights[removed].sum()) / total if total > 0 else 1.0
-    return GroupChange(group.name, group.layers, group.channels, group.channels - len(removed), kept)
+    return GroupChange(group.name, group.layers, before, group.channels - len(removed), kept)
