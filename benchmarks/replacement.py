@@ -76,7 +76,6 @@ def measure(name: str, data: Training, test: DataSet) -> dict[str, Any]:
     )
     entry: dict[str, Any] = {
         "data": ARCHITECTURES[name].data,
-        "key": key(name),
         "validation": dataclasses.asdict(report.accuracy),
         "test_before": accuracy(network, test, contract),
         "test_after": accuracy(learned.network, test, learned.contract),
@@ -171,7 +170,7 @@ def page(results: dict[str, Any]) -> str:
     lines += [
         "",
         "Rule by rule, the mean of its layers. *Error*: mean square over the variance of the layer's outputs, on",
-        "images that the fit did not see; *in place*: validation accuracy that replacing the layer cost before distillation.",
+        "images that the fit did not see; *in place*: validation accuracy that the layer cost before distillation.",
         "",
         "| rule | network | layers | error at the start | after regression | from a random start | in place |",
         "|---|---|---|---|---|---|---|",
@@ -211,12 +210,13 @@ def main() -> None:
     loaded: dict[str, tuple[Training, DataSet]] = {}
     for name in arguments.names or trained:
         results: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {}
-        if results.get(name, {}).get("key") == key(name):
+        key_ = key(name)  # before: the rules' files may change while it runs
+        if results.get(name, {}).get("key") == key_:
             continue
         source = ARCHITECTURES[name].data
         if source not in loaded:
             loaded[source] = load_training(DATA[source], SEED, ROOT), load_test(DATA[source], SEED, ROOT)
-        entry = measure(name, *loaded[source])
+        entry = {"key": key_, **measure(name, *loaded[source])}
         results = (read_json(RESULTS) if RESULTS.exists() else {}) | {name: entry}
         write_json(RESULTS, results)
         write_text(PAGE, page(results))

@@ -116,6 +116,8 @@ def large_kernels(draw: st.DrawFn) -> Sample:
         layers["pad"] = nn.ZeroPad2d((begins[1], ends[1], begins[0], ends[0]))
     padding = begins if begins == ends else 0
     layers["large"] = nn.Conv2d(channels, draw(st.integers(5, 9)), kernel, stride, padding, bias=draw(st.booleans()))
+    if draw(st.booleans()):
+        layers["after"] = nn.LeakyReLU(0.1)
     return lifted(layers, (1, *sides), seed=draw(st.integers(0, 99)))
 
 

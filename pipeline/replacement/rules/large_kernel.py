@@ -15,23 +15,25 @@ twice as fast: 7×7 with stride 2 takes two layers, not three. It costs little: 
 last (5×5, 32→48, without ridge).
 
 Any padding will do, even and oblong kernels too: the kernel is laid where its taps are within the stack's reach
-(``reach``). Outputs that it does not give are cropped.
+(``reach``). Outputs that it does not give are cropped, behind BatchNorm and activation so that these still fuse.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pipeline.kpu import limits
-from pipeline.replacement.convolution import blank_conv, describe, pair
+from pipeline.replacement.convolution import blank_conv, describe, folded_after, pair
 from pipeline.replacement.factorise import factorise
 from pipeline.replacement.maps import value_shape
 from pipeline.replacement.padding import Zeros, zeros_around
 from pipeline.replacement.reach import Kernel, Stack, reach, stack_for
 from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
+from pipeline.replacement.sources import run
 
 _LARGEST = 11
 _WEIGHTS = 0.5
@@ -46,9 +48,9 @@ def _match(site: Site) -> Match | Miss:
     assert isinstance(conv, nn.Conv2d)
     if isinstance(form, Miss):
         return form
-    zeros, _ = form
-    nodes = (site.node,) if zeros.layer is None else (zeros.layer, site.node)
-    return Match(nodes, describe(conv))
+    zeros, stack = form
+    before = () if zeros.layer is None else (zeros.layer,)
+    return Match((*before, site.node, *_fused(site, stack)), describe(conv))
 
 
 def _build(site: Site, match: Match) -> Built:
@@ -65,10 +67,18 @@ def _build(site: Site, match: Match) -> Built:
         # The last one always has a bias: it takes up what the stack's mean is off.
         layer = blank_conv(inputs, outputs, bias=index == layers - 1, stride=stride)
         chain.add_module(f"part{index + 1}", layer)
+    for node in _fused(site, stack):
+        name = str(node.target)
+        chain.add_module(name.replace(".", "_"), copy.deepcopy(site.network.get_submodule(name)))
     crop = stack.crop()
     if crop is not None:
         chain.add_module("crop", crop)
     return Built(chain)
+
+
+def _fused(site: Site, stack: Stack) -> list[fx.Node]:
+    """Return the layers that a crop has to come behind."""
+    return folded_after(site) if stack.crop() is not None else []
 
 
 def _form(site: Site) -> tuple[Zeros, Stack] | Miss:
@@ -109,7 +119,11 @@ def _initialise(site: Site, match: Match, chain: nn.Sequential, inputs: Tensor, 
     conv, form = site.module(), _form(site)
     assert isinstance(conv, nn.Conv2d)
     assert not isinstance(form, Miss)
-    _, stack = form
+    zeros, stack = form
+    crop = stack.crop()
+    if crop is not None:  # the match ends behind the convolution
+        pad = nn.Identity() if zeros.layer is None else site.network.get_submodule(str(zeros.layer.target))
+        outputs = run(nn.Sequential(pad, conv), inputs)
     parts = [part for part in chain if isinstance(part, nn.Conv2d)]
     spread = outputs.var((0, 2, 3)).clamp_min(_LEAST_VARIANCE).sqrt().view(-1, 1, 1, 1)
     rest = _laid(conv.weight.detach() / spread, stack)
@@ -125,8 +139,8 @@ def _initialise(site: Site, match: Match, chain: nn.Sequential, inputs: Tensor, 
         last = parts[-1]
         assert last.bias is not None
         last.weight.copy_(rest * spread)
-        crop = stack.crop() or nn.Identity()
-        last.bias.copy_((outputs - crop(last(inputs))).mean((0, 2, 3)))
+        given = last(inputs) if crop is None else crop(last(inputs))
+        last.bias.copy_((outputs - given).mean((0, 2, 3)))
 
 
 def _laid(kernel: Tensor, stack: Stack) -> Tensor:
