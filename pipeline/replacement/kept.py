@@ -31,7 +31,10 @@ def _reasons(layers: Sequence[Layer]) -> dict[str, str]:
     """Why no rule took a layer, for each that rules concern and none took; rules for other forms have no say."""
     reasons: dict[str, str] = {}
     for layer in layers:
-        said = [tried for tried in layer.tried if not tried.why.startswith(_OTHER_FORM)]
+        said: dict[str, list[str]] = {}
+        for tried in layer.tried:
+            if not tried.why.startswith(_OTHER_FORM):
+                said.setdefault(tried.why, []).append(tried.rule)
         if said and not any(tried.taken for tried in layer.tried):
-            reasons[layer_name(layer.name)] = "; ".join(f"{tried.rule}: {tried.why}" for tried in said)
+            reasons[layer_name(layer.name)] = "; ".join(f"{', '.join(rules)}: {why}" for why, rules in said.items())
     return reasons

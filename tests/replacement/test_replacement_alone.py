@@ -29,7 +29,7 @@ from pipeline.recipe import Replace, load_recipe
 from pipeline.replacement.standalone import replace_alone
 from pipeline.training.accuracy import accuracy
 from pipeline.training.data.load import load_training
-from pipeline.training.data.loose import load_images
+from pipeline.training.data.loose import Loose, load_images
 from pipeline.training.data.sets import DataSet
 from pipeline.training.loop import FitSettings, fit
 
@@ -166,6 +166,57 @@ def test_what_stays_says_what_its_form_would_cost(tmp_path: Path) -> None:
     assert code == 0
     (left,) = json.loads(out)["left"]
     assert (left["rule"], left["severity"]) == ("residual-add", "memory")
-    assert re.search(r"residual-merge: merged, it would take [\d,]+ bytes of main memory .* and as it is", left["kept"])
+    assert re.search(
+        r"residual-merge, residual-carry: merged, it would take [\d,]+ bytes of main memory .* and as it is",
+        left["kept"],
+    )
     checked = CliRunner().invoke(app, ["check", str(made), "--json"])
     assert [finding for finding in json.loads(checked.output)["findings"] if "kept" in finding] == [left]
+
+
+class WideTrunk(nn.Module):
+    """A sum of two maps of more channels than the KPU counts, and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.sum = nn.Conv2d(1, 1100, 3, 2, 1), nn.Conv2d(1, 1100, 3, 2, 1), Add()
+        self.relu, self.pool, self.flat = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.head = nn.Linear(1100, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.flat(self.pool(self.relu(self.sum(self.left(x), self.right(x))))))
+        return logits
+
+
+@pytest.mark.parametrize("with_images", [True, False])
+def test_channels_that_no_rule_can_take_away_go_first(tmp_path: Path, with_images: bool) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = WideTrunk().eval()
+    onnx.save(to_onnx(network, InputContract((1, 8, 8), (0.0,), (1.0,))), tmp_path / "in.onnx")
+    np.savez(tmp_path / "data.npz", x_train=np.random.default_rng(0).integers(0, 256, (100, 8, 8), np.uint8))
+    data = ["-d", tmp_path / "data.npz", "--max-drop", "0.3", "--distil-steps", "20"] if with_images else []
+    _, text = run(tmp_path / "in.onnx", "-o", tmp_path / "out.onnx", "--json", *data)
+    values = json.loads(text)
+    assert values["report"]["notes"][0].startswith("narrowed to the channels that the KPU counts")
+    widths = [
+        module.out_channels
+        for module in to_torch(load_onnx(tmp_path / "out.onnx")).modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    assert widths == [1024, 1024]
+
+
+def test_a_network_that_narrowing_would_spoil_stays_wide_and_says_so(tmp_path: Path) -> None:
+    data = DataSet(np.random.default_rng(0).integers(0, 256, (50, 1, 8, 8), np.uint8), np.zeros(50, np.int64))
+    network = lifted(OrderedDict(conv=nn.Conv2d(1, 3, 3, 1, 1), act=nn.ReLU()), (1, 8, 8))
+    spoiled = lifted(OrderedDict(conv=nn.Conv2d(1, 3, 3, 1, 1), act=nn.ReLU()), (1, 8, 8), seed=1).network
+    settings = Replace(max_drop=0.01, distil_steps=0)
+    done = replace_alone(
+        network.network, network.contract, Loose(data, labelled=False), settings, seed=0, narrow=lambda *_: spoiled
+    )
+    report = done.replaced.report
+    assert report.notes[0].startswith("left wider than the KPU counts")
+    assert report.accepted
+    wanted, given = (net.get_submodule("conv").weight for net in (network.network, done.replaced.network))
+    assert torch.equal(wanted, given)
