@@ -67,18 +67,30 @@ def test_a_dilated_kernel_over_an_image_is_all_on_the_kpu(stride: int) -> None:
 def test_a_transposed_convolution_equals_its_shifted_copies(kernel: int, inputs: int) -> None:
     up = nn.ConvTranspose2d(inputs, 8, kernel, 2, (kernel - 1) // 2, kernel % 2)
     sample = lifted(OrderedDict(stem=nn.Conv2d(3, inputs, 3, 1, 1), act=nn.ReLU6(), up=up), (3, 7, 5))
+    equals_from_its_start("transposed-copies", sample, "up")
+
+
+@pytest.mark.parametrize("dilation", [2, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_dilated_convolution_equals_its_moved_copies(dilation: int, stride: int) -> None:
+    dilated = nn.Conv2d(6, 8, 3, stride, dilation, dilation)
+    sample = lifted(OrderedDict(stem=nn.Conv2d(3, 6, 3, 1, 1), act=nn.ReLU6(), dilated=dilated), (3, 12, 10))
+    equals_from_its_start("dilated-copies", sample, "dilated")
+
+
+def equals_from_its_start(name: str, sample: Sample, layer: str) -> None:
+    """Check that a learned rule's chain, once initialised, computes what the layer behind ``act`` does."""
     images = np.random.default_rng(0).integers(0, 256, (4, *sample.contract.image), np.uint8)
 
     def started(candidates: Sequence[Candidate]) -> Choice:
         (candidate,) = candidates
-        values = record(sample.network, ("act", "up"), images, sample.contract)
+        values = record(sample.network, ("act", layer), images, sample.contract)
         assert candidate.rule.initialise is not None
-        candidate.rule.initialise(
-            candidate.site, candidate.match, candidate.built.chain, values["act"], values["up"], 0
-        )
+        chain = candidate.built.chain
+        candidate.rule.initialise(candidate.site, candidate.match, chain, values["act"], values[layer], 0)
         return Choice(candidate)
 
-    done = rewrite(sample.network, sample.contract, [rule_named("transposed-copies")], started)
+    done = rewrite(sample.network, sample.contract, [rule_named(name)], started)
     wanted = predict(sample.network, images, sample.contract)
     assert predict(done.network, images, sample.contract) == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
