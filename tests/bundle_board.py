@@ -18,7 +18,8 @@ import numpy as np
 
 from pipeline.firmware.flash import swap_words
 from pipeline.kmodel.read import read
-from pipeline.kpu.simulate import simulate
+from pipeline.kpu.simulate import Program, prepare
+from pipeline.kpu.simulate import run_program as run_kmodel
 
 MOST_LOADED = 5
 
@@ -167,6 +168,7 @@ def maixpy(board: Board) -> dict[str, types.ModuleType]:
     class Network:
         def __init__(self, content: bytes) -> None:
             self.kmodel = read(content)
+            self.prepared = prepare(self.kmodel)
             self.is_set = self.kmodel.version == 3
 
     def load(source: str | int) -> Network:
@@ -186,8 +188,7 @@ def maixpy(board: Board) -> dict[str, types.ModuleType]:
         assert network in board.loaded
         if not network.is_set:
             raise OSError("2013")
-        assert pixels.planes is not None
-        return simulate(network.kmodel, pixels.planes[None])[0].reshape(-1).tolist()
+        return _answer(network.prepared, pixels)
 
     kpu = _module(
         "KPU", load=load, load_flash=load_flash, set_outputs=set_outputs, forward=forward, deinit=board.loaded.remove
@@ -202,17 +203,16 @@ def canmv(board: Board, *, old: bool) -> dict[str, types.ModuleType]:
 
     class Base:
         def __init__(self) -> None:
-            self.kmodel: Any = None
+            self.prepared: Program | None = None
             self.answer: list[float] = []
 
         def _load(self, content: bytes) -> None:
-            self.kmodel = read(content)
+            self.prepared = prepare(read(content))
             board.keep(self)
 
         def _run(self, pixels: Image) -> list[float]:
             assert self in board.loaded
-            assert pixels.planes is not None
-            return simulate(self.kmodel, pixels.planes[None])[0].reshape(-1).tolist()
+            return _answer(self.prepared, pixels)
 
         def deinit(self) -> None:
             board.loaded.remove(self)
@@ -249,6 +249,13 @@ def run_program(program: Path, board: Board, modules: dict[str, types.ModuleType
             exec(compile(program.read_text(), str(program), "exec"), {"open": board.open, "__name__": "__main__"})
         except SwitchedOff:
             return
+
+
+def _answer(prepared: Program | None, pixels: Image) -> list[float]:
+    assert prepared is not None
+    assert pixels.planes is not None
+    answer: list[float] = run_kmodel(prepared, pixels.planes[None])[0].reshape(-1).tolist()
+    return answer
 
 
 def _module(name: str, **members: Any) -> types.ModuleType:

@@ -19,8 +19,15 @@ def io_contract(kmodel: Kmodel, contract: InputContract, labels: list[str], prof
     """Return input, output and calls of a classifier's kmodel as plain values.
 
     Raises:
-        KmodelError: it has not one float output a label, which is all that the bundle's programs read.
+        KmodelError: its input is no image that a board has, or it has not one float output a label: nothing else is
+            given and read by the bundle's programs.
     """
+    channels, height, width = contract.image
+    if channels not in _ORDERS:
+        raise KmodelError(
+            f"an input of {channels} channels: a board's images are grey or RGB",
+            remedy="train it on images of 1 or 3 channels",
+        )
     if len(kmodel.outputs) != 1 or kmodel.outputs[0].dtype is not DType.FLOAT32:
         found = ", ".join(f"{output.dtype.numpy_name} {output.shape}" for output in kmodel.outputs)
         raise KmodelError(
@@ -33,14 +40,13 @@ def io_contract(kmodel: Kmodel, contract: InputContract, labels: list[str], prof
             f"{output.elements} outputs, but the recipe names {len(labels)} labels",
             remedy="name every output in data.labels",
         )
-    channels, height, width = contract.image
     low, high = contract.input_range
     return {
         "input": {
             "shape": [1, channels, height, width],
             "dtype": "uint8",
             "layout": "NCHW",
-            "channel_order": _ORDERS.get(channels, f"{channels} planes, as in training"),
+            "channel_order": _ORDERS[channels],
             "bytes": channels * height * width,
             "range": [0, 255],
             "normalisation": "in the kmodel: give pixels as they are",
@@ -49,18 +55,19 @@ def io_contract(kmodel: Kmodel, contract: InputContract, labels: list[str], prof
         "output": {
             "shape": [1, output.elements],
             "dtype": "float32",
-            "meaning": "a logit a label, in the order of labels.txt; softmax gives probabilities",
+            "labels": labels,
+            "meaning": "a logit a label; softmax gives probabilities",
             "scale": 1.0,
             "zero_point": 0,
             "value": "(output - zero_point) * scale",
-            "before_the_head": _quantised_map(kmodel),
+            "before_the_head": quantised_map(kmodel),
         },
         "calls": set_outputs_calls(kmodel, profile),
     }
 
 
-def _quantised_map(kmodel: Kmodel) -> dict[str, Any] | None:
-    """The last map that the KPU hands to the CPU: uint8, and what its codes mean."""
+def quantised_map(kmodel: Kmodel) -> dict[str, Any] | None:
+    """Return the last map that the KPU hands to the CPU: uint8, and what its codes mean; None where there is none."""
     for step in reversed(kmodel.steps):
         if isinstance(step, DequantiseV4):
             scale, zero_point = 1.0 / step.scale, step.zero_point

@@ -39,7 +39,12 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
                 target.write_bytes(content)
             if folder.exists():
                 folder.rename(earlier)
-            made.rename(folder)
+            try:
+                made.rename(folder)
+            except OSError:
+                if earlier.exists():
+                    earlier.rename(folder)
+                raise
     except OSError as error:
         raise StorageError(
             f"cannot be written ({error.strerror or error})", where=str(folder), remedy="free space, or choose another"

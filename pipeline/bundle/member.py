@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.bundle.contract import io_contract
 from pipeline.bundle.vectors import TOLERANCE, Vectors, make_vectors
 from pipeline.compiler.tflite_head import tflite_head
+from pipeline.errors import StorageError
 from pipeline.files import read_json
 from pipeline.firmware.facts import facts_of
 from pipeline.firmware.gate import judge
@@ -59,8 +60,22 @@ class Member:
 
 
 def recorded_verdict(run: Run) -> dict[str, Any]:
-    """Return what ``gate`` wrote. Raises StorageError when it has not run."""
-    verdict: dict[str, Any] = read_json(run.made_by("gate", "verdict.json"))
+    """Return what ``gate`` wrote.
+
+    Raises:
+        StorageError: it has not run, or has not judged the kmodel and the accuracy that are there now.
+    """
+    path = run.made_by("gate", "verdict.json")
+    verdict: dict[str, Any] = read_json(path)
+    accuracy = next(check for check in verdict["checks"] if check["name"] == "accuracy")["kmodel"]
+    evaluated = read_json(run.made_by("evaluate", "metrics.json"))["kmodel_accuracy"]
+    size = run.made_by("convert", "network.kmodel").stat().st_size
+    if (verdict["kmodel_bytes"], accuracy) != (size, evaluated):
+        raise StorageError(
+            "is about another kmodel than the one that is there now",
+            where=str(path),
+            remedy=f"`kpufit run {run.name}` runs what is missing",
+        )
     return verdict
 
 

@@ -75,7 +75,10 @@ def judge_together(facts: Sequence[KmodelFacts], profile: Profile, target: Targe
 
     One after the other (load, run, unload) needs only that each fits by itself: ``judge``.
     """
-    needed = sum(needed_bytes(profile, each.version, each.kmodel_bytes, each.heap_bytes) for each in facts)
+    if target.load == "flash-stream":
+        needed = sum(streamed_bytes(each.heap_bytes, _largest_body(each)) for each in facts)
+    else:
+        needed = sum(needed_bytes(profile, each.version, each.kmodel_bytes, each.heap_bytes) for each in facts)
     limit = memory(profile, target).limit
     figures = {"needed_bytes": needed, "limit_bytes": limit, "models": len(facts), "limit_models": MOST_MODELS}
     message = f"{len(facts)} models need {needed:,} of {limit:,} bytes"
@@ -117,8 +120,7 @@ def _memory(facts: KmodelFacts, profile: Profile, target: Target, budget: Memory
 def _flash_stream(
     facts: KmodelFacts, profile: Profile, target: Target, budget: Memory, others: Sequence[Profile]
 ) -> Check:
-    body = facts.largest_body_bytes or max((layer.size for layer in facts.layers), default=0)
-    needed, space = streamed_bytes(facts.heap_bytes, body), flash_space(profile)
+    needed, space = streamed_bytes(facts.heap_bytes, _largest_body(facts)), flash_space(profile)
     figures = {
         "needed_bytes": needed,
         "limit_bytes": budget.limit,
@@ -149,6 +151,10 @@ def _flash_stream(
     if seen:
         return Check("memory", False, "; ".join(seen), figures, _heaviest(facts), tuple(remedies))
     return Check("memory", True, f"streamed from flash: {needed:,} of {budget.limit:,} bytes of main memory", figures)
+
+
+def _largest_body(facts: KmodelFacts) -> int:
+    return facts.largest_body_bytes or max((layer.size for layer in facts.layers), default=0)
 
 
 def _version(facts: KmodelFacts, profile: Profile, others: Sequence[Profile]) -> Check:

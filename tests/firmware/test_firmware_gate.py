@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.firmware.gate import judge
+from pipeline.firmware.gate import judge, judge_together
 from pipeline.firmware.profile import profiles
 from pipeline.firmware.verdict import Accuracies, Check, KmodelFacts, LayerFacts, Verdict
 from pipeline.recipe import Gate, Target
@@ -202,3 +202,13 @@ def test_any_verdict_is_plain_json_and_every_failure_has_a_remedy(size: int, hea
         assert len(verdict.checks) == len(CHECKS)
         assert all(check.remedies and check.message for check in verdict.failures)
         json.dumps(verdict.to_json(), allow_nan=False)
+
+
+def test_models_that_are_streamed_share_the_memory_that_their_layers_take() -> None:
+    facts = [replace(GOOD, kmodel_bytes=4_000_000, largest_body_bytes=300_000)] * 2
+    target = Target(firmware="maixpy-full", load="flash-stream")
+    together = judge_together(facts, KNOWN["maixpy-full"], target)
+    assert together.ok
+    assert together.figures["needed_bytes"] == 2 * (4096 + 256 + 20_000 + 300_000)
+    in_memory = target.model_copy(update={"load": "sd"})
+    assert not judge_together(facts, KNOWN["maixpy-full"], in_memory).ok
