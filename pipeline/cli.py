@@ -267,6 +267,7 @@ def replace(
     from pipeline.network.lift import to_torch
     from pipeline.network.lower import to_onnx
     from pipeline.network.user_file import contract_of, read_user_file
+    from pipeline.pruning.limit import within_channels
     from pipeline.recipe import Replace
     from pipeline.replacement.kept import note_kept
     from pipeline.replacement.standalone import replace_alone
@@ -278,7 +279,10 @@ def replace(
     contract = contract_of(given, mean, std, where=str(model))
     settings = Replace(max_drop=max_drop, regression_steps=regression_steps, distil_steps=distil_steps)
     images = None if data is None else load_images(data, contract.image)
-    done = replace_alone(to_torch(given, where=str(model)), contract, images, settings, seed=seed)
+    network = to_torch(given, where=str(model))
+    done = replace_alone(
+        network, contract, images, settings, seed=seed, narrow=lambda *wide: within_channels(*wide).network
+    )
     made = to_onnx(done.replaced.network, done.replaced.contract)
     note_kept(made, done.replaced.report.layers)
     checked = check_network(made, where=str(output))
