@@ -1,9 +1,8 @@
 """Carry MLPerf Tiny's ResNet8 through the stages: ``python -m benchmarks.resnet8``, from ``../shared``.
 
 Its residual blocks become chains of wider convolutions that carry their own input (reserve-and-merge), nothing of it is
-trained, and the kmodel is run bit for bit on all test images of CIFAR-10 (`kpufit data cifar-10` fetches them). Then
-once more with channels of the merged chains pruned away, which alone is trained, by distillation. Stages that are
-done are not done again unless the pipeline or the network changed. ``resnet8.md`` shows what came of it.
+trained, and the kmodel is run bit for bit on all test images of CIFAR-10 (`kpufit data cifar-10` fetches them). Stages
+that are done are not done again unless the pipeline or the network changed. ``resnet8.md`` shows what came of it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.files import read_json, write_text
+from pipeline.files import write_text
 from pipeline.kpu.check import check_network
 from pipeline.network.read import load_onnx
 from pipeline.stages.layout import open_run
@@ -30,11 +29,8 @@ ROOT = Path(__file__).parents[1]
 MODEL = ROOT.parent / "shared" / "models" / "resnet8_cifar10.h5"
 FOLDER = ROOT / "benchmarks" / ".cache" / "resnet8"
 STAGES = ("train", "search", "prune", "replace", "quantise", "convert", "evaluate")
-MERGED, PRUNED = "merged", "pruned"
-SMALLER = 0.9
-"""Of the merged kmodel's bytes, what pruning leaves."""
-
-_RECIPE: dict[str, Any] = {
+NAME = "merged"
+RECIPE: dict[str, Any] = {
     "seed": 0,
     "model": {"source": "keras", "path": str(MODEL)},
     "data": {
@@ -56,23 +52,6 @@ _RECIPE: dict[str, Any] = {
 }
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """Return the recipe ``merged``, or ``pruned``, which begins with what the former came to."""
-    if name == MERGED:
-        return _RECIPE
-    run = open_run(FOLDER, MERGED)
-    budget = int(SMALLER * read_json(run.made_by("convert", "metrics.json"))["kmodel_bytes"])
-    return {
-        **_RECIPE,
-        "model": {"source": "onnx", "path": str(run.made_by("replace", "network.onnx"))},
-        "prune": {
-            "importance": "group-taylor",
-            "to_bytes": budget,
-            "finetune": {"epochs": 1, "lr": 0.01, "distil": True},
-        },
-    }
-
-
 def prepare(key: str) -> None:
     """Make the folder that the stages run in; one of another pipeline or network is emptied first."""
     mark = FOLDER / "key"
@@ -86,20 +65,20 @@ def prepare(key: str) -> None:
         mark.write_text(key)
 
 
-def walk(name: str) -> dict[str, Any]:
-    """Run the stages of one recipe that are not done yet; return its row of the results."""
-    (FOLDER / "recipes" / f"{name}.yaml").write_text(yaml.safe_dump(recipe(name), sort_keys=False))
-    run = open_run(FOLDER, name)
+def walk() -> dict[str, Any]:
+    """Run the stages that are not done yet; return the row of results."""
+    (FOLDER / "recipes" / f"{NAME}.yaml").write_text(yaml.safe_dump(RECIPE, sort_keys=False))
+    run = open_run(FOLDER, NAME)
     nncase = os.environ.get("KPUFIT_NNCASE_PYTHON", str(ROOT / ".venv-nncase" / "bin" / "python"))
     for stage in STAGES:
         if not run.file(stage, "metrics.json").is_file():
-            command = [sys.executable, "-m", "pipeline.stages", stage, name]
+            command = [sys.executable, "-m", "pipeline.stages", stage, NAME]
             subprocess.run(command, cwd=FOLDER, check=True, env={**os.environ, "KPUFIT_NNCASE_PYTHON": nncase})
     results = read_results(run)
     measured, converted = results.metrics["evaluate"], results.metrics["convert"]
     checked = check_network(load_onnx(run.made_by("replace", "network.onnx")))
     return {
-        "network": name,
+        "network": "resnet8",
         "parameters": results.metrics["replace"]["parameters"],
         "float": measured["float_accuracy"],
         "replaced": measured["replaced_accuracy"],
@@ -117,29 +96,27 @@ def _key() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _page(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "# MLPerf Tiny's ResNet8 on the KPU",
-        "",
-        "Made by `kpufit data cifar-10 && python -m benchmarks.resnet8` from `../shared/models/resnet8_cifar10.h5`. "
-        "Accuracies are on all test images of CIFAR-10, the kmodel's bit for bit as nncase 1.9's simulator gives it; "
-        f"`{MERGED}` is not trained at all; `{PRUNED}` has channels of the merged chains removed, down to "
-        f"{SMALLER:.0%} of its bytes, and is distilled from it for an epoch (`float` is what it began with).",
-        "",
-        "| network | parameters | float | replaced | kmodel | kmodel bytes | heap | off the KPU | float concats |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row['network']} | {row['parameters']:,} | {row['float']:.2%} | {row['replaced']:.2%} | "
-            f"{row['kmodel']:.2%} | {row['kmodel_bytes']:,} | {row['heap_bytes']:,} | "
-            f"{', '.join(row['off_the_kpu']) or 'none but the head'} | {row['float_concats']} |"
-        )
-    return "\n".join([*lines, ""])
+def _page(row: dict[str, Any]) -> str:
+    return "\n".join(
+        [
+            "# MLPerf Tiny's ResNet8 on the KPU",
+            "",
+            "Made by `kpufit data cifar-10 && python -m benchmarks.resnet8` from `../shared/models/resnet8_cifar10.h5`, "
+            "without any training. Accuracies are on all test images of CIFAR-10, the kmodel's bit for bit as nncase 1.9's "
+            "simulator gives it.",
+            "",
+            "| parameters | float | replaced | kmodel | kmodel bytes | heap | off the KPU | float concats |",
+            "|---|---|---|---|---|---|---|---|",
+            f"| {row['parameters']:,} | {row['float']:.2%} | {row['replaced']:.2%} | {row['kmodel']:.2%} | "
+            f"{row['kmodel_bytes']:,} | {row['heap_bytes']:,} | {', '.join(row['off_the_kpu']) or 'none but the head'} | "
+            f"{row['float_concats']} |",
+            "",
+        ]
+    )
 
 
 def main() -> None:
-    """Run both recipes, write the page and print the results."""
+    """Run the stages, write the page and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -147,14 +124,11 @@ def main() -> None:
         print(f"skipped: {MODEL} or CIFAR-10 is not there (`kpufit data cifar-10`)")
         return
     prepare(_key())
-    rows: list[dict[str, Any]] = []
-    for name in (MERGED, PRUNED):
-        rows.append(walk(name))
-        page = _page(rows)
-        write_text(ROOT / "benchmarks" / "resnet8.md", page)
+    row = walk()
+    write_text(ROOT / "benchmarks" / "resnet8.md", _page(row))
     if not arguments.json:
-        print(page)
-    print(json.dumps({"benchmark": "resnet8", "machine": _machine(), "results": rows}))
+        print(_page(row))
+    print(json.dumps({"benchmark": "resnet8", "machine": _machine(), "results": [row]}))
 
 
 def _machine() -> str:
