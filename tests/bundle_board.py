@@ -156,9 +156,11 @@ class Board:
         key = types.SimpleNamespace(value=self._button)
         pins = type("GPIO", (), {**vars(gpio), "__new__": lambda *_: key})
         clock = _module("time", **{**vars(time), "sleep_ms": _nothing})
+        collector = _module("gc", collect=_nothing)  # CPython's would go through all that the tests hold
         return {
             "sensor": sensor, "image": image, "lcd": _module("lcd", init=_nothing, display=_nothing),
             "fpioa_manager": _module("fpioa_manager", fm=fm), "Maix": _module("Maix", GPIO=pins), "time": clock,
+            "gc": collector,
         } | {"GPIO": pins}  # type: ignore[dict-item]  # fmt: skip
 
 
