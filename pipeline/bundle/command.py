@@ -12,7 +12,7 @@ from pipeline.errors import EXIT_REJECTED
 
 
 def bundle(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes that have run to the end.")],
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE", help="Recipes that have run to the end.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; an earlier bundle is replaced.")],
     firmware: Annotated[
         str | None, typer.Option("--firmware", "-f", help="A file of configs/firmware; that of the recipes by default.")
