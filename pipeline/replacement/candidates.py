@@ -129,21 +129,35 @@ class Candidates:
         return sorted(fitted, key=order)
 
     def _fit(self, candidate: Candidate, seed: int, *, alone: bool) -> Fitted:
-        match, chain = candidate.match, candidate.built.chain
-        read, gives = value_name(match.nodes[0].all_input_nodes[0]), value_name(match.nodes[-1])
-        images = self.calibration[: affordable(self.reference, (read, gives), self.calibration, self.contract)]
-        values = record(self.reference, (read, gives), images, self.contract)
+        chain = candidate.built.chain
+        inputs, outputs = self._values(candidate)
         if candidate.rule.initialise is not None:
-            candidate.rule.initialise(candidate.site, match, chain, values[read], values[gives], seed)
+            candidate.rule.initialise(candidate.site, candidate.match, chain, inputs, outputs, seed)
         title = f"fitting {candidate.layer}" if alone else f"fitting {candidate.layer} ({candidate.rule.name})"
-        fit = regress(chain, values[read], values[gives], self.settings.regression_steps, seed, title)
+        fit = regress(chain, inputs, outputs, self.settings.regression_steps, seed, title)
         return Fitted(
             candidate.rule.name,
             copy.deepcopy(chain.state_dict()),
             fit,
-            chain_cost(chain, values[read].shape[1:]),
+            chain_cost(chain, inputs.shape[1:]),
             None if alone else self._in_place(candidate),
         )
+
+    def _values(self, candidate: Candidate) -> tuple[Tensor, Tensor]:
+        """Return what a replacement reads, and what it should give, over as many images as memory allows.
+
+        It reads what the layers replaced before it give now, so that it makes good some of their error. It should give
+        what the network before all learned replacements does, where that has the value and in the same size.
+        """
+        network, match = candidate.site.network, candidate.match
+        read, gives = value_name(match.nodes[0].all_input_nodes[0]), value_name(match.nodes[-1])
+        images = self.calibration[: affordable(network, (read, gives), self.calibration, self.contract)]
+        values = record(network, (read, gives), images, self.contract)
+        if gives in {value_name(node) for node in self.reference.graph.nodes}:
+            wanted = record(self.reference, (gives,), images, self.contract)[gives]
+            if wanted.shape == values[gives].shape:
+                return values[read], wanted
+        return values[read], values[gives]
 
     def _in_place(self, candidate: Candidate) -> float:
         """Return the accuracy with a candidate in its place, and take it out again."""
