@@ -101,15 +101,16 @@ def _page(row: dict[str, Any]) -> str:
         [
             "# MLPerf Tiny's ResNet8 on the KPU",
             "",
-            "Made by `kpufit data cifar-10 && python -m benchmarks.resnet8` from `../shared/models/resnet8_cifar10.h5`, "
-            "without any training. Accuracies are on all test images of CIFAR-10, the kmodel's bit for bit as nncase 1.9's "
-            "simulator gives it.",
+            "Made by `kpufit data cifar-10 && python -m benchmarks.resnet8` from "
+            "`../shared/models/resnet8_cifar10.h5`, without any training. Accuracies are on "
+            "all test images of CIFAR-10, the kmodel's bit for bit as nncase "
+            "1.9's simulator gives it.",
             "",
             "| parameters | float | replaced | kmodel | kmodel bytes | heap | off the KPU | float concats |",
             "|---|---|---|---|---|---|---|---|",
             f"| {row['parameters']:,} | {row['float']:.2%} | {row['replaced']:.2%} | {row['kmodel']:.2%} | "
-            f"{row['kmodel_bytes']:,} | {row['heap_bytes']:,} | {', '.join(row['off_the_kpu']) or 'none but the head'} | "
-            f"{row['float_concats']} |",
+            f"{row['kmodel_bytes']:,} | {row['heap_bytes']:,} | "
+            f"{', '.join(row['off_the_kpu']) or 'none but the head'} | {row['float_concats']} |",
             "",
         ]
     )

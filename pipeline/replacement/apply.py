@@ -15,6 +15,7 @@ from pipeline.errors import NetworkError
 from pipeline.network.contract import InputContract
 from pipeline.recipe import Replace
 from pipeline.replacement.candidates import GIVEN_UP, Candidates
+from pipeline.replacement.distil import distil, shared_features
 from pipeline.replacement.judge import Judge, answers, by_labels
 from pipeline.replacement.regression import record
 from pipeline.replacement.report import Accuracy, Report, layers_of
@@ -23,17 +24,12 @@ from pipeline.replacement.rule import Rule
 from pipeline.replacement.rules import all_rules
 from pipeline.replacement.rules.normalisation import Renormalise
 from pipeline.training.data.sets import DataSet
-from pipeline.training.loop import FitSettings, fit
 
 _COMPARED = 64
 """Images on which exact rules are compared with what they replace."""
-_DISTIL = FitSettings(epochs=0, lr=0.01, augment=("shift",), distil_weight=1.0)
-"""From the teacher's logits alone: no labels are needed. Measured on 5,000 images of Fashion-MNIST: see the tests."""
 _ROUNDING = 1e-9
 _MOST_ATTEMPTS = 5
 """With one, two, four and eight more replacements given up each time."""
-_MOST_ROUNDS = 3
-"""Distillation goes on for up to twice the steps again where the first round does not suffice."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +63,10 @@ def replace_network(
 
     Exact rules first. Then each learned rule's block is fitted to the outputs of the layer it replaces, on
     ``calibration``; where several rules match, the best is taken (`Candidates`). Then the whole is distilled from
-    ``network``, on ``train`` without its labels; for longer while it has lost more than ``settings.max_drop`` of
-    validation accuracy, up to three times ``settings.distil_steps``; the best state seen on ``validation`` counts. If
-    it has still lost more, the replacement that cost most gives way to the layer's next candidate, or to the layer
-    itself; then two, then four, each time distilled anew.
+    ``network``, on ``train`` without its labels; for longer while it has lost more than half of ``settings.max_drop``
+    of validation accuracy, up to three times ``settings.distil_steps``; the best state seen on ``validation`` counts.
+    If it has still lost more than ``settings.max_drop``, the replacement that cost most gives way to the layer's next
+    candidate, or to the layer itself; then two, then four, each time distilled anew.
 
     Args:
         network: as ``to_torch`` gives it.
@@ -115,7 +111,9 @@ def replace_network(
             result = copy.deepcopy(result)
             after_regression = judge(result, exact.contract)
             scores = replace(scores, after_regression=after_regression, after=after_regression)
-            scores, steps = _distil(result, exact.contract, teacher, train, judge, settings, seed, scores)
+            ends = [step.becomes[-1] for step in learned.steps if step.taken and step.becomes]
+            features = shared_features(result, teacher, "1.", ends, exact.contract)
+            scores, steps = distil(result, exact.contract, teacher, features, train, judge, settings, seed, scores)
             done += steps
         if best is None or scores.after > best[2].after:
             best = result, learned, scores, copy.deepcopy(candidates.measured)
@@ -161,35 +159,6 @@ def _error(given: Tensor, wanted: Tensor) -> dict[str, float]:
     border = torch.ones(squares.shape[2:], dtype=torch.bool)
     border[1:-1, 1:-1] = False
     return {"error": float(squares.mean().sqrt()), "error_border": float(squares[:, :, border].mean().sqrt())}
-
-
-def _distil(
-    student: fx.GraphModule,
-    contract: InputContract,
-    teacher: nn.Module,
-    train: DataSet,
-    judge: Judge,
-    settings: Replace,
-    seed: int,
-    scores: Accuracy,
-) -> tuple[Accuracy, int]:
-    """Train ``student`` in place to answer as ``teacher``, until its accuracy is back or the rounds are over.
-
-    It is left in the best state seen. Returns the accuracies and the steps done.
-    """
-    best, state = scores.after, copy.deepcopy(student.state_dict())
-    last, done = scores.after_distillation, 0
-    for number in range(_MOST_ROUNDS if settings.distil_steps else 0):
-        if number and scores.before - best <= settings.max_drop:
-            break
-        chosen = replace(_DISTIL, steps=settings.distil_steps)
-        fit(student, train, contract, chosen, seed=seed + number, teacher=teacher, title="distilling")
-        done += settings.distil_steps
-        last = judge(student, contract)
-        if last > best:
-            best, state = last, copy.deepcopy(student.state_dict())
-    student.load_state_dict(state)
-    return replace(scores, after_distillation=last, after=best), done
 
 
 def _notes(scores: Accuracy, settings: Replace, learned: Rewritten, changed: bool) -> tuple[str, ...]:

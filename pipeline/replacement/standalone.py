@@ -13,17 +13,16 @@ from torch import fx
 from pipeline.network.contract import InputContract
 from pipeline.recipe import Replace
 from pipeline.replacement.apply import Replaced, replace_network
+from pipeline.replacement.distil import DISTIL
 from pipeline.replacement.judge import Judge, by_labels, by_likeness
 from pipeline.training.data.loose import Loose
 from pipeline.training.data.sets import DataSet
-from pipeline.training.loop import FitSettings, fit
+from pipeline.training.loop import fit
 
 _VALIDATION = 0.2
 _CALIBRATION = 256
 _NOISE = 4
 """Images of noise that stand in where none were given."""
-_DISTIL = FitSettings(epochs=0, lr=0.01, augment=("shift",), distil_weight=1.0)
-"""As `replace_network` distils."""
 _NARROWED = "narrowed to the channels that the KPU counts"
 _ROUNDING = 1e-9
 
@@ -109,7 +108,7 @@ def _from_narrowed(
     cost = before - judge(narrowed, contract)
     if cost > settings.max_drop + _ROUNDING and settings.distil_steps:
         narrowed = copy.deepcopy(narrowed)
-        how = replace(_DISTIL, steps=settings.distil_steps)
+        how = replace(DISTIL, steps=settings.distil_steps)
         fit(narrowed, train, contract, how, seed=seed, teacher=network, title="distilling the narrowed network")
         cost = before - judge(narrowed.eval(), contract)
     fits = cost <= settings.max_drop + _ROUNDING

@@ -7,7 +7,7 @@ from one generator of their own, and torch's global one (dropout) is set for the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ from pipeline.network.contract import InputContract
 from pipeline.progress import track
 from pipeline.training.augment import Augmentation, augment
 from pipeline.training.data.sets import DataSet
+from pipeline.training.features import feature_loss, watching
 from pipeline.training.modes import evaluating
 
 _MOMENTUM = 0.9
@@ -41,6 +42,7 @@ class FitSettings:
         label_smoothing: share of each label spread over all classes.
         distil_weight: share of the loss that the teacher gives; the labels give the rest.
         distil_temperature: the softmax temperature at which student and teacher are compared.
+        feature_weight: of the loss of features, where some are to be learnt, beside a weight of 1 for all else.
     """
 
     epochs: int
@@ -52,6 +54,7 @@ class FitSettings:
     label_smoothing: float = 0.0
     distil_weight: float = 0.9
     distil_temperature: float = 4.0
+    feature_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def fit(
     *,
     seed: int,
     teacher: nn.Module | None = None,
+    features: Mapping[str, str] | None = None,
     title: str = "training",
 ) -> FitResult:
     """Train ``graph`` in place.
@@ -86,6 +90,7 @@ def fit(
         settings: how to train.
         seed: of order, augmentation and dropout.
         teacher: a network whose logits are learnt as well; not changed.
+        features: layers of ``graph`` that are to give what layers of the teacher give, by the names of both.
         title: of the progress bar.
 
     Raises:
@@ -101,10 +106,16 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     images, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
     normalise = _Normaliser.of(contract)
+    pairs = features or {}
     was = {module: module.training for module in graph.modules()}
     graph.train()
     try:
-        with torch.random.fork_rng(devices=[]), evaluating(teacher or nn.Identity()):
+        with (
+            torch.random.fork_rng(devices=[]),
+            evaluating(teacher or nn.Identity()),
+            watching(graph, pairs.keys()) as own,
+            watching(teacher or nn.Identity(), set(pairs.values())) as wanted,
+        ):
             torch.manual_seed(seed)
             rows = _batches(len(train), batch, total, generator)
             for step, chosen in enumerate(track(rows, title, total=total)):
@@ -112,6 +123,8 @@ def fit(
                 for group in optimiser.param_groups:
                     group["lr"] = settings.lr * schedule(step, total)
                 loss = _loss(graph(inputs), labels[chosen], inputs, teacher, settings)
+                if pairs:
+                    loss = loss + settings.feature_weight * feature_loss(own, wanted, pairs)
                 losses.append(_finite(loss, step))
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]

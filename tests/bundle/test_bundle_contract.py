@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from pipeline.bundle.contract import io_contract, quantised_map
 from pipeline.errors import KmodelError
@@ -13,6 +12,8 @@ from pipeline.firmware.profile import load_profile
 from pipeline.kmodel.moving import Dequantise
 from pipeline.kmodel.read import read
 from pipeline.network.contract import InputContract
+
+ROOT = Path(__file__).parents[2]
 
 MAIXPY = load_profile("maixpy-full", ROOT)
 

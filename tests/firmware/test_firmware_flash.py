@@ -9,7 +9,6 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from kflash_board import flash_with_kflash
@@ -18,6 +17,8 @@ from pipeline.errors import FirmwareError
 from pipeline.firmware.flash import BLOCK_BYTES, flash_layout, swap_words
 from pipeline.firmware.kfpkg import FlashFile, pack
 from pipeline.firmware.profile import Profile, load_profile, profiles
+
+ROOT = Path(__file__).parents[2]
 
 MAIXPY = load_profile("maixpy-full", ROOT)
 

@@ -15,7 +15,9 @@ from pipeline.network.contract import InputContract
 from pipeline.training.accuracy import accuracy, predict
 from pipeline.training.augment import augment
 from pipeline.training.data.sets import DataSet
+from pipeline.training.features import feature_loss, watching
 from pipeline.training.loop import FitSettings, distillation_loss, fit, schedule
+from pipeline.training.modes import evaluating
 
 CONTRACT = InputContract((1, 8, 8), (0.5,), (0.25,))
 SETTINGS = FitSettings(epochs=3, lr=0.05, batch=16, augment=("flip", "shift", "erase"))
@@ -195,3 +197,32 @@ def test_erase_makes_one_small_hole(pictures: torch.Tensor) -> None:
 
 def test_no_augmentation_changes_nothing(pictures: torch.Tensor) -> None:
     assert augment(pictures, [], torch.Generator()) is pictures
+
+
+def test_features_are_learnt_beside_logits(network: nn.Module, two_kinds: DataSet) -> None:
+    teacher = copy.deepcopy(network)
+    fit(teacher, two_kinds, CONTRACT, FitSettings(epochs=8, lr=0.1, batch=16), seed=0)
+    settings = FitSettings(epochs=8, lr=0.05, batch=16, distil_weight=1.0)
+    (layer,) = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)][:1]
+    images = torch.from_numpy(CONTRACT.normalise(two_kinds.images))
+
+    def far(student: nn.Module) -> float:
+        with (
+            evaluating(student),
+            evaluating(teacher),
+            torch.no_grad(),
+            watching(student, [layer]) as own,
+            watching(teacher, [layer]) as wanted,
+        ):
+            student(images)
+            teacher(images)
+            return float(feature_loss(own, wanted, {layer: layer}))
+
+    torch.manual_seed(2)
+    nn.init.normal_(network.get_submodule(layer).weight)  # far from the teacher's
+    blind, seeing = copy.deepcopy(network), copy.deepcopy(network)
+    fit(blind, two_kinds, CONTRACT, settings, seed=1, teacher=teacher)
+    fit(seeing, two_kinds, CONTRACT, settings, seed=1, teacher=teacher, features={layer: layer})
+    assert far(teacher) == 0
+    assert far(seeing) < 0.5 * far(blind)
+    assert not any(module._forward_hooks for each in (seeing, teacher) for module in each.modules())
