@@ -283,6 +283,23 @@ CASES = [
         lambda: Graph(3, 8, 8).conv(8, act="clip").transposed(8, 3, 2, (1,) * 4, (1, 1)).conv(8, act="clip"),
         Row.TRANSPOSED,
     ),
+    *(
+        Case(
+            f"transposed-3x3-between-ring-{act or 'linear'}",
+            lambda act=act: Graph().conv(16, act="clip").transposed(8, 3, 2, (1,) * 4, (1, 1), 1).conv(8, act=act),
+            Row.TRANSPOSED,
+        )
+        for act in ("", "clip", "leaky")
+    ),
+    # Rows that nncase computes and crops, further out than those of the map
+    *(
+        Case(
+            f"conv-{name}-ring-{act or 'linear'}",
+            lambda pads=pads, act=act: Graph().conv(16, act="clip").conv(8, pads=pads, act=act, edge=3).conv(8),
+        )
+        for name, pads in (("valid", (0,) * 4), ("pads-0011", (0, 0, 1, 1)), ("pads-1100", (1, 1, 0, 0)))
+        for act in ("", "clip", "leaky")
+    ),
     Case("transposed-2x2-s2", lambda: Graph(8, 8, 8).transposed(8, 2, 2, (0,) * 4), Row.TRANSPOSED),
     Case("transposed-4x4-s2", lambda: Graph(8, 8, 8).transposed(8, 4, 2, (1,) * 4), Row.TRANSPOSED),
     Case(

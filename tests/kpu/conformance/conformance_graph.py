@@ -68,6 +68,7 @@ class Graph:
         dilation: int = 1,
         bias: bool = True,
         gain: float | Sequence[float] = 1.0,
+        edge: float = 0,
     ) -> Self:
         """Append a convolution and its activation.
 
@@ -81,11 +82,14 @@ class Graph:
             dilation: of both directions.
             bias: whether it has one.
             gain: of the weights and the bias; one for all or one a channel.
+            edge: added to the kernel's first row and taken from its last: rows inside the map see the difference of
+                neighbours, and a row beside it, which nncase computes and crops, the whole.
         """
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
         fan_in = self.shape[1] // groups * sides[0] * sides[1]
         gains = np.broadcast_to(np.asarray(gain, np.float64), out)
         weights = self.random.normal(0, (2 / fan_in) ** 0.5, (out, self.shape[1] // groups, *sides))
+        weights += _edged(edge, sides[0])
         inputs = [self.constant(weights * gains[:, None, None, None])]
         if bias:
             inputs.append(self.constant(self.random.normal(0, 0.1, out) * gains))
@@ -104,9 +108,11 @@ class Graph:
         channels = self.shape[1]
         return self.conv(channels * multiplier, kernel, stride, act, groups=channels)
 
-    def transposed(self, out: int, kernel: int, stride: int, pads: Sequence[int], output: Sequence[int] = ()) -> Self:
-        """Append a ConvTranspose; ``output`` is its output_padding."""
-        weights = self.constant(self.random.normal(0, 0.3, (self.shape[1], out, kernel, kernel)))
+    def transposed(
+        self, out: int, kernel: int, stride: int, pads: Sequence[int], output: Sequence[int] = (), edge: float = 0
+    ) -> Self:
+        """Append a ConvTranspose; ``output`` is its output_padding, ``edge`` as a convolution has it."""
+        weights = self.constant(self.random.normal(0, 0.3, (self.shape[1], out, kernel, kernel)) + _edged(edge, kernel))
         bias = self.constant(self.random.normal(0, 0.1, out))
         attributes = {"output_padding": list(output)} if output else {}
         return self.op(
@@ -223,3 +229,11 @@ class Graph:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
         model.ir_version = IR_VERSION
         return onnx.shape_inference.infer_shapes(model)  # nncase wants every tensor's shape in the file
+
+
+def _edged(edge: float, rows: int) -> np.ndarray:
+    """Return what is added to a kernel's rows: ``edge`` to the first, its negative to the last."""
+    added = np.zeros((rows, 1))
+    added[0] += edge
+    added[-1] -= edge
+    return added

@@ -367,6 +367,14 @@ PAIRS: dict[str, Pair] = {
     "coarse-activation": Pair(
         [lambda: with_number(Graph().conv(8), "Pow", 2.0)], [lambda: Graph().conv(8).act("gelu-tanh")]
     ),
+    "cropped-range": Pair(
+        [
+            lambda: conv(pads=(0,) * 4).conv(8),
+            lambda: conv(pads=(0, 0, 1, 1)).act("relu").conv(8),
+            lambda: transposed().conv(8),
+        ],
+        [lambda: conv().conv(8), lambda: conv(pads=(0,) * 4), transposed, lambda: conv(kernel=1).conv(8)],
+    ),
     "lookup-table": Pair([lambda: Graph().op("Exp")], [lambda: Graph().act("Sigmoid"), lambda: conv().op("Exp")]),
     "non-monotonic-activation": Pair(
         [
