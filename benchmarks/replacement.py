@@ -1,8 +1,8 @@
 """Measure replacement on the trained zoo: ``python -m benchmarks.replacement [NAME…]``.
 
 Each network of ``benchmarks/zoo`` is replaced by every rule, its learned blocks fitted and the whole distilled for at
-most three epochs, then once more with random weights in place of the rules' initialisation, regression and all else
-alike. Decisions are taken on validation images; test images are read once, at the end. ``benchmarks/replacement.json``
+most three epochs an attempt; then once more with the rules that were taken, from random weights in place of their
+initialisation, with the same regression and as many steps of distillation. Decisions are taken on validation images; test images are read once, at the end. ``benchmarks/replacement.json``
 keeps what was measured, ``replacement.md`` shows it. A network that is there is not measured again, unless its file or
 a rule that matches one of its layers changed.
 """
@@ -62,14 +62,14 @@ def measure(name: str, data: Training, test: DataSet) -> dict[str, Any]:
     settings = Replace(max_drop=POINT, regression_steps=300, distil_steps=len(data.train) // BATCH)
     calibration = calibration_images(data, SEED, CALIBRATION)
 
-    def replaced(rules: tuple[Rule, ...]) -> tuple[Replaced, float]:
+    def replaced(settings: Replace, rules: tuple[Rule, ...]) -> tuple[Replaced, float]:
         began = time.perf_counter()
         done = replace_network(
             network, contract, calibration, data.train, data.validation, settings, seed=SEED, rules=rules
         )
         return done, time.perf_counter() - began
 
-    learned, seconds = replaced(all_rules())
+    learned, seconds = replaced(settings, all_rules())
     report = learned.report
     before, after = (
         check_network(to_onnx(net, own)) for net, own in ((network, contract), (learned.network, learned.contract))
@@ -90,7 +90,10 @@ def measure(name: str, data: Training, test: DataSet) -> dict[str, Any]:
         "layers": layer_results(report),
     }
     if report.accuracy.after_regression is not None:
-        random, _ = replaced(tuple(blind(rule) for rule in all_rules()))
+        names = {rule for each in entry["layers"] for rule in each["rules"]}
+        same = settings.model_copy(update={"max_drop": 1.0, "distil_steps": report.distil_steps})
+        rules = tuple(blind(rule) for rule in all_rules() if rule.kind == "exact" or rule.name in names)
+        random, _ = replaced(same, rules)
         entry["random"] = {
             "validation": dataclasses.asdict(random.report.accuracy),
             "test_after": accuracy(random.network, test, random.contract),
@@ -147,7 +150,7 @@ def page(results: dict[str, Any]) -> str:
         "",
         "Made by `python -m benchmarks.replacement`: at most three epochs of distillation from the network itself,",
         f"without labels; {CALIBRATION} calibration images; `max_drop` 1 point. Accuracies in %; bytes and cycles are",
-        "predicted (what the CPU does takes no cycles). *Random*: the same blocks from random weights, all else alike.",
+        "predicted (what the CPU does takes no cycles). *Random*: the same rules from random weights, with as many steps.",
         "",
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",
