@@ -2,9 +2,9 @@
 
 Each network of ``benchmarks/zoo`` is replaced by every rule, its learned blocks fitted and the whole distilled for at
 most three epochs an attempt; then once more with the rules that were taken, from random weights in place of their
-initialisation, with the same regression and as many steps of distillation. Decisions are taken on validation images; test images are read once, at the end. ``benchmarks/replacement.json``
-keeps what was measured, ``replacement.md`` shows it. A network that is there is not measured again, unless its file or
-a rule that matches one of its layers changed.
+initialisation, with the same regression and as many steps of distillation. Decisions are taken on validation images;
+test images are read once, at the end. ``benchmarks/replacement.json`` keeps what was measured, ``replacement.md`` shows
+it. A network that is there is not measured again, unless its file or a rule that matches one of its layers changed.
 """
 
 from __future__ import annotations
@@ -148,9 +148,9 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# Replacement, measured on the trained zoo",
         "",
-        "Made by `python -m benchmarks.replacement`: at most three epochs of distillation from the network itself,",
-        f"without labels; {CALIBRATION} calibration images; `max_drop` 1 point. Accuracies in %; bytes and cycles are",
-        "predicted (what the CPU does takes no cycles). *Random*: the same rules from random weights, with as many steps.",
+        "Made by `python -m benchmarks.replacement`: at most three epochs of distillation an attempt, from the network",
+        f"itself, without labels; {CALIBRATION} calibration images; `max_drop` 1 point. Accuracies in %; bytes and cycles are",
+        "predicted (what the CPU does takes no cycles). *Random*: the same rules from random weights, as many steps.",
         "",
         f"| {' | '.join(columns)} |",
         "|---" * len(columns) + "|",
