@@ -155,6 +155,9 @@ class Prune(Section):
     to_bytes: Positive | Literal["auto"] = Field(
         "auto", description="kmodel bytes to prune to, as predicted after replace; auto: the target's budget"
     )
+    keep: dict[str, Positive] | None = Field(
+        None, description="channels that each group keeps, as a search chose them; null: as few go as to_bytes asks for"
+    )
     finetune: Finetune
 
 
@@ -164,6 +167,12 @@ class Replace(Section):
     max_drop: Fraction = Field(description="validation accuracy that a replacement may cost, after distillation")
     regression_steps: Count = Field(300, description="steps of regression on the replaced layer's outputs, a layer")
     distil_steps: Count = Field(description="steps of distillation from the network before replacement")
+    prefer: dict[str, str] = Field(
+        {}, description="for a layer, the rule to take where several match; the others are not tried there"
+    )
+    activation: Literal["keep", "relu", "relu6", "leaky-relu"] = Field(
+        "keep", description="what every ReLU, ReLU6 and LeakyReLU becomes before distillation"
+    )
 
 
 class Calibration(Section):
@@ -203,9 +212,27 @@ class Gate(Section):
 class Search(Section):
     """The Optuna study over pruning, replacement and quantisation."""
 
-    trials: Positive
-    objectives: list[Literal["accuracy", "kmodel_bytes", "latency", "heap_bytes"]] = Field(min_length=1)
-    storage: str = "sqlite"
+    trials: Positive = Field(description="candidates to evaluate fully; those rejected before do not count")
+    objectives: list[Literal["accuracy", "kmodel_bytes", "latency", "heap_bytes"]] = Field(
+        ["accuracy", "kmodel_bytes"],
+        min_length=1,
+        description="accuracy (on validation images) and costs",
+    )
+    min_accuracy: Fraction | None = Field(
+        None, description="choose the smallest that reaches it on validation images; null: the most accurate in budget"
+    )
+    rungs: Annotated[int, Field(ge=1, le=4)] = Field(
+        2, description="levels of effort: each has three times the effort of the one below, the last all of it"
+    )
+    storage: str = Field("sqlite", description="sqlite (a file under studies/), or the URL of a database to share")
+
+    @model_validator(mode="after")
+    def _accuracy_is_an_objective(self) -> Search:
+        if "accuracy" not in self.objectives:
+            raise ValueError("objectives must name accuracy; without it the smallest network is the best")
+        if len(set(self.objectives)) != len(self.objectives):
+            raise ValueError("objectives must differ from each other")
+        return self
 
 
 class Recipe(Section):

@@ -17,12 +17,14 @@ from pipeline.recipe import Replace
 from pipeline.replacement.candidates import GIVEN_UP, Candidates
 from pipeline.replacement.distil import distil, shared_features
 from pipeline.replacement.judge import Judge, answers, by_labels
+from pipeline.replacement.prefer import preferred_rules
 from pipeline.replacement.regression import record
 from pipeline.replacement.report import Accuracy, Report, layers_of
 from pipeline.replacement.rewrite import Rewritten, rewrite
 from pipeline.replacement.rule import Rule
 from pipeline.replacement.rules import all_rules
 from pipeline.replacement.rules.normalisation import Renormalise
+from pipeline.replacement.swapped import with_activation
 from pipeline.training.data.sets import DataSet
 
 _COMPARED = 64
@@ -81,16 +83,19 @@ def replace_network(
 
     Raises:
         NetworkError: there are no calibration images, or distillation diverges.
+        RecipeError: a rule preferred is none.
     """
     if not len(calibration):
         raise NetworkError("no calibration images to fit replacements on", remedy="set quantise.calibration.images")
     judge = judge or by_labels(validation)
     rules = all_rules() if rules is None else rules
-    exact = rewrite(copy.deepcopy(network), contract, [rule for rule in rules if rule.kind == "exact"])
+    prefer = preferred_rules(settings.prefer)
+    start, swapped = with_activation(network, settings.activation)
+    exact = rewrite(copy.deepcopy(start), contract, [rule for rule in rules if rule.kind == "exact"], prefer=prefer)
     assert exact.contract is not None
-    measured, logit_error = _compare(network, contract, exact, calibration[:_COMPARED])
+    measured, logit_error = _compare(start, contract, exact, calibration[:_COMPARED])
     before = judge(network, contract)
-    changed = any(step.taken for step in exact.steps)
+    changed = bool(swapped) or any(step.taken for step in exact.steps)
     after_exact = judge(exact.network, exact.contract) if changed else before
 
     candidates = Candidates(exact.network, exact.contract, calibration, judge, settings, seed, after_exact)
@@ -105,9 +110,10 @@ def replace_network(
             [rule for rule in rules if rule.kind == "learned"],
             candidates.choose,
             candidates.placed,
+            prefer,
         )
         result, scores = learned.network, Accuracy(before, after_exact, None, None, after_exact)
-        if candidates.placed_accuracy:
+        if candidates.placed_accuracy or swapped:
             result = copy.deepcopy(result)
             after_regression = judge(result, exact.contract)
             scores = replace(scores, after_regression=after_regression, after=after_regression)
@@ -130,7 +136,7 @@ def replace_network(
         accepted=before - scores.after <= settings.max_drop + _ROUNDING,
         distil_steps=done,
         logit_error=logit_error,
-        notes=_notes(scores, settings, learned, changed),
+        notes=(*_swapped_notes(swapped, settings), *_notes(scores, settings, learned, changed)),
     )
     return Replaced(result.eval(), exact.contract, report)
 
@@ -159,6 +165,11 @@ def _error(given: Tensor, wanted: Tensor) -> dict[str, float]:
     border = torch.ones(squares.shape[2:], dtype=torch.bool)
     border[1:-1, 1:-1] = False
     return {"error": float(squares.mean().sqrt()), "error_border": float(squares[:, :, border].mean().sqrt())}
+
+
+def _swapped_notes(swapped: tuple[str, ...], settings: Replace) -> tuple[str, ...]:
+    names = ", ".join(swapped)
+    return (f"activations exchanged for {settings.activation} (replace.activation): {names}",) if swapped else ()
 
 
 def _notes(scores: Accuracy, settings: Replace, learned: Rewritten, changed: bool) -> tuple[str, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import fx, nn
 
 from pipeline.errors import NetworkError
 from pipeline.network.contract import InputContract
-from pipeline.replacement.rule import Built, Match, Rule, Site
+from pipeline.replacement.rule import Built, Match, Miss, Rule, Site
 
 _MOST_ROUNDS = 20
 
@@ -105,6 +105,7 @@ def rewrite(
     rules: Sequence[Rule],
     choose: Choose | None = None,
     placed: Placed | None = None,
+    prefer: Mapping[str, Rule] | None = None,
 ) -> Rewritten:
     """Apply ``rules`` until none matches; ``network`` is not changed.
 
@@ -115,6 +116,7 @@ def rewrite(
         choose: picks one of the rules that match a layer, and gives a learned chain its weights; without it the
             first of them is taken.
         placed: called after each replacement.
+        prefer: for a layer's name, the rule that alone may replace it where it matches (asked for or not).
 
     Raises:
         NetworkError: rules undo each other and never come to an end.
@@ -123,7 +125,7 @@ def rewrite(
     log = _Log()
     original = {str(node.target) for node in network.graph.nodes}
     for _ in range(_MOST_ROUNDS):
-        contract, changed = _round(network, contract, rules, choose, placed, log, original)
+        contract, changed = _round(network, contract, rules, choose, placed, log, original, prefer or {})
         if not changed:
             network.graph.lint()
             network.delete_all_unused_submodules()
@@ -149,6 +151,7 @@ def _round(
     placed: Placed | None,
     log: _Log,
     original: set[str],
+    prefer: Mapping[str, Rule],
 ) -> tuple[InputContract | None, bool]:
     """Ask every rule about every layer once; return the contract then, and whether anything was replaced."""
     changed = False
@@ -159,9 +162,8 @@ def _round(
         site = Site(network, node, contract)
         layer = str(node.target)
         candidates = []
-        for rule in rules if layer not in log.kept else ():
-            if not isinstance(site.module(), rule.concerns):
-                continue
+        asked = _asked(site, rules, prefer, log, layer in original) if layer not in log.kept else ()
+        for rule in asked:
             answer = rule.match(site)
             if isinstance(answer, Match):
                 candidates.append(Candidate(rule, site, answer, rule.build(site, answer)))
@@ -188,6 +190,21 @@ def _round(
         gone.update(taken.match.nodes)
         contract, changed = taken.built.contract or contract, True
     return contract, changed
+
+
+def _asked(
+    site: Site, rules: Sequence[Rule], prefer: Mapping[str, Rule], log: _Log, is_original: bool
+) -> Sequence[Rule]:
+    """Return the rules for a layer of this kind; where the one preferred there matches, no other."""
+    layer, module = str(site.node.target), site.module()
+    concerned = [rule for rule in rules if isinstance(module, rule.concerns)]
+    preferred = prefer.get(layer)
+    if preferred is None or not isinstance(module, preferred.concerns) or isinstance(preferred.match(site), Miss):
+        return concerned
+    for rule in concerned:
+        if rule is not preferred and is_original:
+            log.add(Step(layer, rule, False, f"{preferred.name} is preferred here (replace.prefer)"))
+    return [rule for rule in concerned if rule is preferred]
 
 
 def splice(network: fx.GraphModule, nodes: Sequence[fx.Node], chain: nn.Sequential) -> tuple[str, ...]:
