@@ -1,13 +1,14 @@
-"""The command ``kpufit bundle``: parse, call, print."""
+"""``kpufit bundle``: a folder for the board."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from pipeline.cli.options import Json
+from pipeline.cli.output import print_json
 from pipeline.errors import EXIT_REJECTED
 
 
@@ -27,7 +28,7 @@ def bundle(
     firmware_file: Annotated[
         Path | None, typer.Option("--firmware-file", help="The firmware's .bin, to be flashed with the models.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make a folder for the board: kmodels, programs, flash package, contract, test vectors, checksums, model cards.
 
@@ -36,7 +37,7 @@ def bundle(
 
     Exit code 1, and no folder, when a recipe was rejected or its kmodel does not fit the firmware.
     """
-    from pipeline.bundle.make import Rejected, make_bundle  # noqa: PLC0415 - a command imports what it needs
+    from pipeline.bundle.make import Rejected, make_bundle
 
     made = make_bundle(
         Path.cwd(),
@@ -48,11 +49,13 @@ def bundle(
         firmware_file=firmware_file,
     )
     if isinstance(made, Rejected):
-        rejected = json.dumps({"accepted": False, "rejected": made.verdicts}, indent=2)
-        print(rejected if as_json else "\n".join(made.lines))
+        if as_json:
+            print_json({"accepted": False, "rejected": made.verdicts})
+        else:
+            print("\n".join(made.lines))
         raise typer.Exit(EXIT_REJECTED)
     if as_json:
-        print(json.dumps({"accepted": True, "output": str(output), **made}, indent=2))
+        print_json({"accepted": True, "output": str(output), **made})
         return
     print(f"{output}: for {made['firmware']}, loaded from {made['load']}")
     for model in made["models"]:

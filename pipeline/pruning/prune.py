@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.errors import RecipeError
 from pipeline.network.contract import InputContract
 from pipeline.network.trace import trace
 from pipeline.pruning.apply import remove_channels
@@ -30,11 +32,13 @@ class PruneSettings:
         budget: bytes that ``predict`` must not exceed.
         importance: how channels are weighed.
         minimum: channels that each group keeps.
+        keep: channels that each group keeps, by its name, whatever the budget; a group not named keeps all.
     """
 
     budget: int
     importance: Method = "group-taylor"
     minimum: int = MINIMUM_CHANNELS
+    keep: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ def prune_network(
         settings: budget, importance, smallest group.
         predict: kmodel bytes of a network, as it will be after all replacements.
         seed: of the choice of training images.
+
+    Raises:
+        RecipeError: ``settings.keep`` names a group that there is not, or more channels than it has.
     """
     before = predict(network)
     rows = np.random.default_rng(seed).permutation(len(train))[:_LIMITED_ON]
@@ -104,9 +111,13 @@ def prune_network(
     widths = {group.name: group.channels for group in limited.groups}
     network, now = limited.network, predict(limited.network) if widths else before
     groups = find_groups(network, contract.image)
-    if now <= settings.budget:
+    importance: Importance
+    if settings.keep is not None:
+        importance = channel_importance(network, groups, train, contract, settings.importance, seed)
+        solution = _as_told(network, contract, groups, importance, predict, settings.keep, settings.budget)
+    elif now <= settings.budget:
         solution = Solution({group.name: () for group in groups}, now, reached=True)
-        importance: Importance = {group.name: np.ones(group.channels) for group in groups}
+        importance = {group.name: np.ones(group.channels) for group in groups}
     else:
         importance = channel_importance(network, groups, train, contract, settings.importance, seed)
         solution = solve(network, contract.image, groups, importance, predict, settings.budget, settings.minimum)
@@ -132,6 +143,38 @@ def ratio_that_fits(network: nn.Module, contract: InputContract, predict: Predic
     importance = channel_importance(network, groups, DataSet(*nothing), contract, "group-l2", seed=0)
     solution = solve(network, contract.image, groups, importance, predict, budget, MINIMUM_CHANNELS)
     return removed_fraction(groups, solution.removals) if solution.reached else None
+
+
+def least_important(importance: NDArray[np.float64], count: int) -> tuple[int, ...]:
+    """Return the ``count`` channels that a group would miss least, least important first."""
+    return tuple(int(channel) for channel in np.argsort(importance, kind="stable")[:count])
+
+
+def _as_told(
+    network: nn.Module,
+    contract: InputContract,
+    groups: Sequence[Group],
+    importance: Importance,
+    predict: Predict,
+    keep: Mapping[str, int],
+    budget: int,
+) -> Solution:
+    """Remove the least important channels of each group down to the counts given."""
+    channels = {group.name: group.channels for group in groups}
+    for name, count in keep.items():
+        if name not in channels:
+            raise RecipeError(
+                "the network has no such group of channels",
+                where=f"prune.keep: {name}",
+                remedy=f"groups: {', '.join(channels)}",
+            )
+        if count > channels[name]:
+            raise RecipeError(f"the group has only {channels[name]} channels", where=f"prune.keep: {name}: {count}")
+    removals = {
+        name: least_important(importance[name], count - keep.get(name, count)) for name, count in channels.items()
+    }
+    now = predict(remove_channels(network, contract.image, removals))
+    return Solution(removals, now, reached=now <= budget)
 
 
 def _change(group: Group, importance: Importance, solution: Solution, before: int) -> GroupChange:

@@ -12,10 +12,8 @@ from pipeline.network.contract import InputContract, read_contract
 from pipeline.network.lift import to_torch
 from pipeline.network.lower import to_onnx
 from pipeline.network.read import load_onnx
-from pipeline.recipe import Finetune, Train
 from pipeline.replacement.kept import note_kept
 from pipeline.replacement.report import Layer
-from pipeline.training.loop import FitSettings
 
 
 @dataclass(frozen=True)
@@ -43,14 +41,3 @@ def onnx_bytes(network: Network, replaced: Sequence[Layer] = ()) -> bytes:
     note_kept(model, replaced)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
-
-
-def finetune_settings(finetune: Finetune, train: Train | None) -> FitSettings:
-    """How to fine-tune: as the network was trained, but for fewer epochs at a lower rate."""
-    return FitSettings(
-        epochs=finetune.epochs,
-        lr=finetune.lr,
-        batch=train.batch if train else FitSettings.batch,
-        weight_decay=train.weight_decay if train else FitSettings.weight_decay,
-        augment=tuple(train.augment) if train else (),
-    )
