@@ -235,6 +235,20 @@ class Search(Section):
         return self
 
 
+class Nightly(Section):
+    """What ``kpufit nightly`` calls the same as before, and how long it waits; no stage reads it."""
+
+    accuracy: Fraction | None = Field(
+        None, description="test accuracy that may change; null: what the choice of test images and training make of it"
+    )
+    kmodel_bytes: Count = Field(0, description="bytes that the kmodel may change by")
+    heap_bytes: Count = Field(0, description="bytes that the memory beside it may change by")
+    latency_ms: Annotated[float, Field(ge=0)] = Field(0.0, description="milliseconds of the KPU that may change")
+    max_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="time after which the recipe is stopped; null: the command's --max-minutes"
+    )
+
+
 class Recipe(Section):
     """One network to compress for one target."""
 
@@ -248,6 +262,7 @@ class Recipe(Section):
     quantise: Quantise
     gate: Gate
     search: Search | None
+    nightly: Nightly | None = Field(None, description="may be left out, as no stage reads it")
 
     @model_validator(mode="after")
     def _zoo_needs_training(self) -> Recipe:

@@ -19,7 +19,7 @@ from pipeline.compiler.simulate import nncase_simulate
 from pipeline.evaluation.agreement import compare
 from pipeline.evaluation.crosscheck import CrossCheck, cross_check
 from pipeline.evaluation.layer_error import LayerError, convolution_names, layer_errors
-from pipeline.evaluation.metrics import judge
+from pipeline.evaluation.metrics import judge, predictions
 from pipeline.evaluation.mistakes import mistakes
 from pipeline.evaluation.plots import class_rows, confusion_rows, error_rows
 from pipeline.evaluation.tflite import tflite_scores
@@ -87,6 +87,7 @@ def run(run: Run) -> int:
             },
             "newly_wrong": wrong.newly_wrong,
             "newly_right": wrong.newly_right,
+            "wrong": np.flatnonzero(predictions(scores["convert"]) != test.labels).tolist(),
             "layer_images": min(_LAYER_IMAGES, len(test)),
             "layers": [_error_json(error, names[error.convolution]) for error in errors],
             "cross_check": asdict(checked),
