@@ -63,6 +63,14 @@ def exchange_folder() -> Iterator[Path]:
         ) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises StorageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+
+
 def remove_partial(folder: Path) -> None:
     """Remove what killed writers left in ``folder``; nobody else may be writing there."""
     for path in folder.glob(f"{_PARTIAL}*"):

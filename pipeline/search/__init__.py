@@ -1,1 +1,1 @@
-"""The study: space, objectives, constraints, storage, workers."""
+"""The search: the most accurate kmodel at every size, sized before anything is trained."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pipeline.evaluation.metrics import judge
 from pipeline.kmodel.read import read
 from pipeline.kpu.simulate import simulate
 from pipeline.network.contract import InputContract
-from pipeline.quantisation.quantise import Candidate
+from pipeline.quantisation.quantise import Candidate, note_on_stderr
 from pipeline.quantisation.quantise import quantise as candidates_of
 from pipeline.quantisation.settings import Settings
 from pipeline.recipe import Quantise
@@ -53,6 +53,7 @@ def quantise(
     seed: int,
     where: str,
     threads: int = 0,
+    notify: Callable[[str], None] = note_on_stderr,
 ) -> Quantised:
     """Quantise a network every way that the recipe allows, and keep the one with the better kmodel.
 
@@ -67,6 +68,7 @@ def quantise(
         seed: of the order of images.
         where: the network's file, for messages.
         threads: that TensorFlow computes with; 0 for one a core.
+        notify: called with each line of progress.
 
     Raises:
         ToolError: quantisation-aware training diverged and nothing else was asked for; a tool failed.
@@ -79,6 +81,7 @@ def quantise(
         train=data.train,
         validation=data.validation,
         settings=_settings(settings, seed, threads),
+        notify=notify,
     )
     candidates = [
         candidate

@@ -1,0 +1,109 @@
+"""How much each group's channels matter, measured once; and the candidates that follow from it, tried first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.progress import track
+from pipeline.pruning.apply import remove_channels
+from pipeline.pruning.prune import MINIMUM_CHANNELS, least_important
+from pipeline.pruning.solve import solve
+from pipeline.search.problem import Problem
+from pipeline.steps.predicted import predicted_bytes
+from pipeline.training.accuracy import predict
+
+Sensitivity = Mapping[str, tuple[float, ...]]
+"""For each group, how much the loss rises with the share of its channels in ``SHARES`` gone."""
+
+SHARES = (0.0, 0.25, 0.5, 0.75)
+_STEPS = 16  # a group shrinks by a sixteenth at a time
+_MARGIN = 0.99  # of the budget, as in ``prune``
+
+
+def sensitivity(problem: Problem) -> Sensitivity:
+    """Return how much the cross-entropy on validation images rises as each group alone is pruned, nothing learnt again.
+
+    The least important channels go first, as they do in ``prune``.
+    """
+    whole = _loss(problem, problem.network)
+    rises = {}
+    for group in track(problem.groups, "measuring sensitivity"):
+        losses = [0.0]
+        for share in SHARES[1:]:
+            count = min(int(group.channels * share), max(group.channels - MINIMUM_CHANNELS, 0))
+            gone = {group.name: least_important(problem.importance[group.name], count)}
+            pruned = remove_channels(problem.network, problem.contract.image, gone)
+            losses.append(max(_loss(problem, pruned) - whole, losses[-1]))
+        rises[group.name] = tuple(losses)
+    return rises
+
+
+def by_sensitivity(problem: Problem, measured: Sensitivity, budgets: Sequence[int]) -> list[dict[str, int] | None]:
+    """Return for each budget (bytes) the channels that each group keeps, pruned where the loss rises least for a byte.
+
+    None where even the smallest network is over it.
+    """
+    channels = {group.name: group.channels for group in problem.groups}
+    keep, now = dict(channels), _bytes(problem, channels)
+    found: dict[int, dict[str, int]] = {}
+    for budget in sorted(budgets, reverse=True):
+        while now > budget * _MARGIN:
+            steps = {name: _shrunk(keep[name], channels[name]) for name in channels}
+            options = []
+            for name, count in steps.items():
+                if count < keep[name]:
+                    there = _bytes(problem, {**keep, name: count})
+                    rise = _at(measured[name], 1 - count / channels[name]) - _at(
+                        measured[name], 1 - keep[name] / channels[name]
+                    )
+                    options.append((rise / max(now - there, 1), name, count, there))
+            if not options:
+                break
+            _, name, count, now = min(options)
+            keep[name] = count
+        if now <= budget:
+            found[budget] = dict(keep)
+    return [found.get(budget) for budget in budgets]
+
+
+def by_importance(problem: Problem, budgets: Sequence[int]) -> list[dict[str, int] | None]:
+    """Return for each budget (bytes) the channels that each group keeps, as ``prune`` would solve for it."""
+    channels = {group.name: group.channels for group in problem.groups}
+    found: list[dict[str, int] | None] = []
+    for budget in budgets:
+        solution = solve(
+            problem.network,
+            problem.contract.image,
+            problem.groups,
+            problem.importance,
+            lambda network: predicted_bytes(network, problem.contract, (problem.version,), problem.recipe.replace),
+            int(budget * _MARGIN),
+            MINIMUM_CHANNELS,
+        )
+        kept = {name: count - len(solution.removals[name]) for name, count in channels.items()}
+        found.append(kept if solution.reached else None)
+    return found
+
+
+def _shrunk(count: int, channels: int) -> int:
+    return max(count - max(channels // _STEPS, 1), min(MINIMUM_CHANNELS, channels))
+
+
+def _at(losses: Sequence[float], share: float) -> float:
+    return float(np.interp(share, SHARES, losses))
+
+
+def _bytes(problem: Problem, keep: Mapping[str, int]) -> int:
+    gone = {name: least_important(problem.importance[name], count) for name, count in problem.channels_of(keep).items()}
+    pruned = remove_channels(problem.network, problem.contract.image, gone)
+    return predicted_bytes(pruned, problem.contract, (problem.version,), problem.recipe.replace)
+
+
+def _loss(problem: Problem, network: nn.Module) -> float:
+    validation = problem.data.validation
+    logits = torch.from_numpy(predict(network, validation.images, problem.contract))
+    return float(nn.functional.cross_entropy(logits, torch.from_numpy(validation.labels)))

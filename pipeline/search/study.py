@@ -1,0 +1,238 @@
+"""The study in Optuna's storage: opened, named, its errors told apart, and nothing lost when a worker dies."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.errors import StorageError
+from pipeline.files import make_folder
+from pipeline.search.space import Params, Space
+
+#: A worker says so often that it is alive, and counts as dead after so long without: in between lie the seconds for
+#: which compiling machine code (Numba's) may hold the interpreter.
+HEARTBEAT_S, GRACE_S = 5, 30
+
+_DAMAGED = ("malformed", "not a database", "no such table", "no such column")
+_FULL = ("disk is full", "No space left", "disk I/O error", "readonly database", "unable to open database file")
+"""What SQLite's and PostgreSQL's messages say then."""
+
+ERROR, SURPLUS = "error", "surplus"
+"""User attributes of trials that failed for good: what went wrong; that enough others were under way."""
+
+_DIRECTIONS = {"accuracy": StudyDirection.MAXIMIZE}
+
+
+class DatabaseError(StorageError):
+    """The study's database cannot be reached, is damaged or cannot be written.
+
+    Attributes:
+        lasting: whether waiting is no use.
+    """
+
+    def __init__(self, what: str, *, where: str, remedy: str, lasting: bool) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.lasting = lasting
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is kept.
+
+    Attributes:
+        url: of the database.
+        name: of the study in it.
+        folder: on this machine, for what need not be shared: results of steps, kmodels.
+    """
+
+    url: str
+    name: str
+    folder: Path
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        try:
+            return sqlalchemy.make_url(self.url).render_as_string(hide_password=True)
+        except sqlalchemy.exc.ArgumentError:
+            return "the storage's URL"
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file."""
+        found = sqlalchemy.make_url(self.url)
+        return Path(str(found.database)) if found.get_backend_name() == "sqlite" else None
+
+
+@contextmanager
+def experimental() -> Iterator[None]:
+    """Use what Optuna calls experimental: grouped spaces (2.8 and later) and heartbeats (2.9 and later)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def sampler_of(seed: int) -> optuna.samplers.BaseSampler:
+    """Return the sampler: multivariate TPE, which knows several objectives and constraints."""
+    with experimental():
+        return optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
+
+
+def place_of(root: Path, recipe: str, identity: str, storage: str) -> Place:
+    """Return where the study of a recipe is kept: under ``studies/``, by name and hash, or in a database to share.
+
+    Raises:
+        StorageError: ``storage`` is neither ``sqlite`` nor the URL of a database.
+    """
+    name = f"{recipe}-{identity[:12]}"
+    folder = root / "studies" / name
+    if storage == "sqlite":
+        return Place(f"sqlite:///{folder / 'study.db'}", name, folder)
+    try:
+        url = sqlalchemy.make_url(storage)
+    except sqlalchemy.exc.ArgumentError as error:
+        raise StorageError(
+            "is not the URL of a database",
+            where="search.storage",
+            remedy="write sqlite, or postgresql://USER:PASSWORD@HOST/DATABASE",
+        ) from error
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    return Place(url.render_as_string(hide_password=False), name, folder)
+
+
+def open_study(place: Place, objectives: Sequence[str], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    """Open a study, or begin it.
+
+    Raises:
+        DatabaseError: the database cannot be reached, or its file is damaged.
+        StorageError: the folder cannot be made.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+    with storage_errors(place), experimental():
+        if place.file is not None:
+            make_folder(place.file.parent)
+        wait = {"timeout": 60} if place.file is not None else {"connect_timeout": 10}
+        storage = RDBStorage(
+            place.url,
+            engine_kwargs={"connect_args": wait, "pool_pre_ping": True},
+            heartbeat_interval=HEARTBEAT_S,
+            grace_period=GRACE_S,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+        )
+        return optuna.create_study(
+            study_name=place.name,
+            storage=storage,
+            sampler=sampler,
+            directions=[_DIRECTIONS.get(name, StudyDirection.MINIMIZE) for name in objectives],
+            load_if_exists=True,
+        )
+
+
+@contextmanager
+def storage_errors(place: Place) -> Iterator[None]:
+    """Tell errors of the database as DatabaseError, with what to do; others pass.
+
+    Raises:
+        DatabaseError: the database cannot be reached, is damaged or full.
+    """
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise _database_error(place, _deepest(error)) from error
+
+
+def _deepest(error: BaseException) -> str:
+    """The message of what was raised first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(getattr(error, "orig", None) or error).strip()
+
+
+def _database_error(place: Place, text: str) -> DatabaseError:
+    first = text.splitlines()[0] if text else "no message"
+    if any(sign in text for sign in _DAMAGED):
+        return DatabaseError(
+            f"is damaged ({first})",
+            where=place.shown,
+            remedy="put a copy of the file back, or move it away: the search then begins anew, and reuses the results "
+            f"of steps that are kept in {place.folder / 'cache'}",
+            lasting=True,
+        )
+    if any(sign in text for sign in _FULL):
+        return DatabaseError(
+            f"cannot be written ({first}); every trial that ended is kept",
+            where=place.shown,
+            remedy="free space there; the same command goes on with the study",
+            lasting=True,
+        )
+    return DatabaseError(
+        f"cannot be used ({first})",
+        where=place.shown,
+        remedy="see that the database runs and can be reached; the same command goes on with the study",
+        lasting=False,
+    )
+
+
+def origin(trial: FrozenTrial) -> int:
+    """Return the number of the trial that this one repeats, its own if it repeats none."""
+    return int(trial.system_attrs.get("failed_trial", trial.number))
+
+
+def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the candidates evaluated fully, each once."""
+    first: dict[int, FrozenTrial] = {}
+    for trial in trials:
+        if trial.state == TrialState.COMPLETE and all(value <= 0 for value in trial.constraints.values()):
+            first.setdefault(origin(trial), trial)
+    return list(first.values())
+
+
+def active(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return what may still come to a full evaluation: under way, or waiting."""
+    return [trial for trial in trials if trial.state in (TrialState.RUNNING, TrialState.WAITING)]
+
+
+def is_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) -> bool:
+    """Return whether enough others that came before are done or under way, or one of them is this one again.
+
+    Every worker answers alike, whoever asks first: order is by number.
+    """
+    mine = (origin(trial), trial.number)
+    others = [other for other in (*finished(trials), *active(trials)) if other.number != trial.number]
+    before = {origin(other) for other in others if (origin(other), other.number) < mine}
+    return origin(trial) in before or len(before) >= wanted
+
+
+def retry_lost(study: optuna.Study) -> None:
+    """Enqueue again what failed without a reason and was not repeated: a worker died between the two."""
+    trials = study.get_trials(deepcopy=False)
+    repeated = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
+    for trial in trials:
+        lost = trial.state == TrialState.FAIL and not {ERROR, SURPLUS} & set(trial.user_attrs)
+        if lost and trial.number not in repeated:
+            give_back(study, trial)
+
+
+def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Enqueue a trial again, as Optuna does for a worker that died."""
+    with experimental():
+        RetryHeartbeatStaleTrialCallback()(study, trial)
+
+
+def enqueue(study: optuna.Study, points: Sequence[Params], space: Space) -> None:
+    """Put candidates before all others, each once."""
+    for point in points:
+        known = {name: value for name, value in point.items() if name in space.dimensions}
+        study.enqueue_trial(known, skip_if_exists=True)
