@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -73,11 +73,10 @@ def add_recipe(root: Path, name: str) -> bool:
     return True
 
 
-def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int:
-    """Run ``dvc repro`` for the recipes and return 0 (accepted), 1 (one was rejected) or 2 (something failed).
+def dvc_repro(root: Path, recipes: Sequence[str], *, trust: bool = False) -> tuple[list[str], dict[str, str]]:
+    """Return the command that brings recipes up to date and the environment to run it in, in ``root``.
 
-    DVC answers 255 to both a rejection and a failure; which it was shows in the stage that failed: only ``accept``
-    fails by rejecting. What DVC prints is passed through.
+    What a killed DVC left behind, and would refuse to start with, is removed.
 
     Raises:
         SetupError: DVC is not installed in this environment.
@@ -90,14 +89,44 @@ def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int
     environment["PATH"] = f"{bin_folder}{os.pathsep}{environment.get('PATH', '')}"
     running = root / ".dvc" / "tmp" / "rwlock"
     if running.exists() and not running.read_text().strip():
-        running.unlink()  # DVC was killed while it wrote this list of running stages, and would refuse to start
+        running.unlink()  # DVC was killed while it wrote this list of running stages
     dvc = bin_folder / "dvc"
     if not dvc.exists():
         raise SetupError("DVC is not installed beside this Python", where=str(dvc), remedy="run `make setup`")
-    targets = [f"accept@{name}" for name in recipes]
+    return [str(dvc), "repro", "--keep-going", *(f"accept@{name}" for name in recipes)], environment
+
+
+def failed_stages(said: str) -> frozenset[str]:
+    """Return the stages that failed, by what DVC said."""
+    return frozenset(_FAILED_STAGE.findall(said))
+
+
+def outcome(returned: int, failed: Iterable[str]) -> int:
+    """Return 0 (accepted), 1 (one was rejected) or 2 (something failed).
+
+    DVC answers 255 to both a rejection and a failure; which it was shows in the stage that failed: only ``accept``
+    fails by rejecting.
+    """
+    if returned == 0:
+        return EXIT_ACCEPTED
+    stages = list(failed)
+    only_rejected = stages and all(stage.startswith("accept@") for stage in stages)
+    return EXIT_REJECTED if only_rejected else EXIT_ERROR
+
+
+def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int:
+    """Run ``dvc repro`` for the recipes and return 0 (accepted), 1 (one was rejected) or 2 (something failed).
+
+    What DVC prints is passed through.
+
+    Raises:
+        SetupError: DVC is not installed in this environment.
+
+    """
+    command, environment = dvc_repro(root, recipes, trust=trust)
     failed: set[str] = set()
     with subprocess.Popen(
-        [dvc, "repro", "--keep-going", *targets],
+        command,
         cwd=root,
         env=environment,
         text=True,
@@ -106,10 +135,7 @@ def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int
     ) as child:
         assert child.stderr is not None
         for line in child.stderr:
-            failed.update(_FAILED_STAGE.findall(line))
+            failed |= failed_stages(line)
             sys.stderr.write(line)
             sys.stderr.flush()
-    if child.returncode == 0:
-        return EXIT_ACCEPTED
-    only_rejected = failed and all(stage.startswith("accept@") for stage in failed)
-    return EXIT_REJECTED if only_rejected else EXIT_ERROR
+    return outcome(child.returncode, failed)

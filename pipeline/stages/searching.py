@@ -89,11 +89,7 @@ def open_search(run: Run, storage: str | None = None) -> Searched:
     """
     search, problem = search_of(run), problem_of(run)
     place = place_of(run.root, run.name, problem.identity, storage or search.storage)
-    # Each worker draws otherwise; one alone always draws alike.
-    sampler = optuna.samplers.TPESampler(
-        multivariate=True, group=True, seed=run.recipe.seed, warn_independent_sampling=False
-    )
-    return Searched(problem, place, open_study(place, search.objectives, sampler))
+    return Searched(problem, place, open_study(place, search.objectives, sampler_of(run.recipe.seed)))
 
 
 def search(
