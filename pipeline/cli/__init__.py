@@ -20,6 +20,7 @@ from pipeline.cli import (
     rules,
     run,
     schema,
+    search,
     simulate,
     transcode,
 )
@@ -44,6 +45,7 @@ app.command(rich_help_panel=_PIPELINE)(add.add)
 app.command(rich_help_panel=_PIPELINE)(data.data)
 app.command(rich_help_panel=_PIPELINE)(run.run)
 app.command(rich_help_panel=_PIPELINE)(run.summary)
+app.command(rich_help_panel=_PIPELINE)(search.search)
 app.command(rich_help_panel=_PIPELINE)(bundle.bundle)
 
 app.command(rich_help_panel=_FILES)(check.check)

@@ -21,7 +21,7 @@ from pipeline.search.artifacts import store_at
 from pipeline.search.begin import begin
 from pipeline.search.problem import Problem
 from pipeline.search.progress import search_bar
-from pipeline.search.study import Place, finished, open_study, place_of, storage_errors
+from pipeline.search.study import Place, finished, open_study, place_of, sampler_of, storage_errors
 from pipeline.search.worker import How, work
 from pipeline.search.workers import run_workers
 from pipeline.stages.layout import Run, open_run

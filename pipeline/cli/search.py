@@ -1,0 +1,71 @@
+"""``kpufit search``: the study of a recipe."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import Json, RecipeName
+from pipeline.cli.output import console, print_json
+
+
+def search(
+    recipe: RecipeName,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes on this machine; as many as it has cores unless given.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="sqlite, or the URL of a database that machines share: postgresql://USER:PASSWORD@HOST/NAME."
+        ),
+    ] = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="Where the kmodels of trials go: a folder, or s3://BUCKET.")
+    ] = None,
+    apply: Annotated[
+        int | None, typer.Option(help="Write a recipe for this trial, whatever the search chose, and run nothing.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search how to prune, replace and quantise a recipe's network: the best accuracy at every size that fits.
+
+    Goes on where it was left, after Ctrl-C or a crash too. The same command on other machines, with the same
+    --storage, shares the work. `kpufit run RECIPE` then builds what was chosen; it also searches by itself.
+
+    Examples: `kpufit search fashion-mnist-mini-search --workers 2`, then `--apply 17` for another point of the front.
+
+    Exit code 0 when the search has ended, 2 when it could not, 130 after Ctrl-C.
+    """
+    from pipeline.report.search import front_table, summary_line
+    from pipeline.stages.applying import apply_trial
+    from pipeline.stages.layout import open_run
+    from pipeline.stages.search import results
+    from pipeline.stages.searching import EXIT_STOPPED, open_search
+    from pipeline.stages.searching import search as search_recipe
+
+    root = Path.cwd()
+    run = open_run(root, recipe)
+    if apply is not None:
+        path = apply_trial(run, open_search(run, storage), apply)
+        if as_json:
+            print_json({"recipe": path.stem, "file": str(path), "trial": apply})
+        else:
+            print(
+                f"{path}: settings of trial {apply}; build it with `kpufit add {path.stem}`, `kpufit run {path.stem}`"
+            )
+        return
+    try:
+        found = search_recipe(run, workers=workers, storage=storage, artifacts=artifacts)
+    except KeyboardInterrupt:
+        print("stopped; nothing is lost: the same command goes on with the study", file=sys.stderr)
+        raise typer.Exit(EXIT_STOPPED) from None
+    _, _, report = results(run, found)
+    if as_json:
+        print_json(report)
+    else:
+        console().print(front_table(report, run.name))
+        print(summary_line(report, found.place.shown))
