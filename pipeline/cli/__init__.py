@@ -16,6 +16,7 @@ from pipeline.cli import (
     firmware,
     gate,
     inspect,
+    nightly,
     replace,
     rules,
     run,
@@ -47,6 +48,7 @@ app.command(rich_help_panel=_PIPELINE)(run.run)
 app.command(rich_help_panel=_PIPELINE)(run.summary)
 app.command(rich_help_panel=_PIPELINE)(search.search)
 app.command(rich_help_panel=_PIPELINE)(bundle.bundle)
+app.command(rich_help_panel=_PIPELINE)(nightly.nightly)
 
 app.command(rich_help_panel=_FILES)(check.check)
 app.command(rich_help_panel=_FILES)(replace.replace)

@@ -31,7 +31,7 @@ class Result:
         rejections: why the gate said no; empty when it accepted.
     """
 
-    metrics: dict[str, float]
+    metrics: dict[str, int | float]
     kmodel: str
     test_set: str
     wrong: str | None
@@ -125,7 +125,7 @@ def _verdict(gain: float, tolerance: float) -> Literal["better", "same", "worse"
     return "better" if gain > 0 else "worse"
 
 
-def _answers(metrics: dict[str, float], test_set: str, wrong: str | None) -> Answers:
+def _answers(metrics: dict[str, int | float], test_set: str, wrong: str | None) -> Answers:
     images = max(int(metrics.get("test_images", 1)), 1)
     return Answers(metrics[ACCURACY], images, test_set, None if wrong is None else unpack(wrong, images))
 

@@ -74,7 +74,7 @@ class Entry(BaseModel):
     against: str | None = None
     reasons: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
-    metrics: dict[str, float] = {}
+    metrics: dict[str, int | float] = {}
     recomputed: tuple[str, ...] = ()
     seconds: float = 0.0
     kmodel: str = ""

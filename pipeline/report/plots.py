@@ -69,7 +69,7 @@ def path_plot(rows: Sequence[StageRow]) -> Plot | None:
     figure.update_yaxes(title_text="kmodel bytes", rangemode="tozero", row=2, col=1)
     said = [f"{row.stage} {percent(row.accuracy)}" for row in shown if row.accuracy is not None]
     description = f"Test accuracy from stage to stage: {', '.join(said)}. The table has every number."
-    return _plot("path", "Accuracy and kmodel bytes, stage by stage", description, figure, 380)
+    return as_plot("path", "Accuracy and kmodel bytes, stage by stage", description, figure, 380)
 
 
 def error_plot(layers: Sequence[Mapping[str, Any]]) -> Plot | None:
@@ -91,10 +91,11 @@ def error_plot(layers: Sequence[Mapping[str, Any]]) -> Plot | None:
     height = _MARGIN + (_ROW if len(bars) <= _MANY else _LOW_ROW) * len(bars)
     if len(bars) > _MANY:
         figure.update_yaxes(tickfont={"size": 10})
-    return _plot("errors", "Signal to noise of each layer, in running order", description, figure, height)
+    return as_plot("errors", "Signal to noise of each layer, in running order", description, figure, height)
 
 
-def _plot(name: str, caption: str, description: str, figure: Any, height: int) -> Plot:
+def as_plot(name: str, caption: str, description: str, figure: Any, height: int) -> Plot:
+    """Return a plotly figure in the page's style, as data that cannot end its script element."""
     figure.update_layout(
         template="none",
         height=height,
