@@ -89,6 +89,10 @@ class Problem:
         digest.update(repr((held, self.profile, self.version)).encode())
         return digest.hexdigest()
 
+    def prepare(self) -> None:
+        """Work out what is costly now, so that the first candidate is sized as fast as any other."""
+        self.space.identity, self.importance  # noqa: B018 (kept once they are asked for)
+
     def channels_of(self, keep: Mapping[str, int]) -> dict[str, int]:
         """Return how many channels go from each group that keeps as many as ``keep`` says."""
         return {group.name: group.channels - keep.get(group.name, group.channels) for group in self.groups}

@@ -133,6 +133,7 @@ def main(arguments: list[str]) -> int:
         found = open_search(run, os.environ[_STORAGE])
         found.study.sampler.reseed_rng()  # workers of one seed would all draw the same
         settings = search_of(run)
+        found.problem.prepare()
         work(
             found.problem,
             found.study,
