@@ -222,7 +222,11 @@ class Search(Section):
         None, description="choose the smallest that reaches it on validation images; null: the most accurate in budget"
     )
     rungs: Annotated[int, Field(ge=1, le=4)] = Field(
-        2, description="levels of effort: each has three times the effort of the one below, the last all of it"
+        2, description="levels of effort that a candidate rises through, each three times the one below"
+    )
+    effort: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="share of the recipe's own epochs and steps at the last rung; what is chosen gets them all",
     )
     storage: str = Field("sqlite", description="sqlite (a file under studies/), or the URL of a database to share")
 

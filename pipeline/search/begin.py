@@ -37,7 +37,10 @@ def begin(problem: Problem, study: optuna.Study) -> None:
         whole = size(problem, settings_of(own_params(space), space)).facts.kmodel_bytes
         shares = _SHARES if several else _SHARES[:1]
         budgets = [int(share * min(problem.budget, whole)) for share in shares]
-        for each in zip(by_importance(problem, budgets), by_sensitivity(problem, measured, budgets), strict=True):
+        ways = (by_importance(problem, budgets), by_sensitivity(problem, measured, budgets))
+        # One way for each size, in turn, before the other way: few trials then still cover every size.
+        for turn in range(len(ways)):
+            each = [ways[(index + turn) % len(ways)][index] for index in range(len(budgets))]
             points += [{**own_params(space), **keeping(space, kept)} for kept in each if kept is not None]
     else:
         measured = {}

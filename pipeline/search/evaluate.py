@@ -50,17 +50,18 @@ class Measured:
     kmodel: bytes
 
 
-def evaluate(problem: Problem, settings: Settings, share: float, cache: Path) -> Measured:
+def evaluate(problem: Problem, settings: Settings, share: float, cache: Path, *, trained: bool) -> Measured:
     """Make a candidate's kmodel and measure it.
 
-    At all of the effort (``share`` 1) it is what the stages make of the same settings with as many threads. Below,
-    training is cut to a share, no replacement is given up for its cost, and quantisation is plain.
+    At all of the effort (``share`` 1, ``trained``) it is what the stages make of the same settings with as many
+    threads. Below, training is cut to a share, and no replacement is given up for its cost.
 
     Args:
         problem: what the search is about.
         settings: the candidate.
         share: of the settings' epochs and steps, above 0 to 1.
         cache: a folder in which the results of equal steps are kept.
+        trained: whether quantisation is trained where the settings say so; plain quantisation takes a second.
 
     Raises:
         KpufitError: training diverged, nncase refused the network, the disk is full.
@@ -76,9 +77,10 @@ def evaluate(problem: Problem, settings: Settings, share: float, cache: Path) ->
     images = settings.quantise.calibration.images
     replace_key = key_of("replace", pruned, replacing.model_dump(mode="json"), images, recipe.seed, problem.identity)
     replaced = reuse(cache, replace_key, lambda: _replace(problem, pruned, replacing, images))
-    quantised = settings.quantise.model_dump(mode="json") if share == 1 else images
+    trained = trained and settings.quantise.method != "ptq"
+    quantised = settings.quantise.model_dump(mode="json") if trained else images
     kmodel_key = key_of("kmodel", replaced, quantised, problem.version, recipe.seed, problem.identity)
-    kmodel = reuse(cache, kmodel_key, lambda: _kmodel(problem, replaced, settings, share))
+    kmodel = reuse(cache, kmodel_key, lambda: _kmodel(problem, replaced, settings, trained))
     accuracy_key = key_of("accuracy", kmodel, problem.identity)
     accuracy = reuse(cache, accuracy_key, lambda: _accuracy(problem, kmodel))
     return Measured(float(json.loads(accuracy)), facts_of(read(kmodel)), kmodel)
@@ -134,11 +136,11 @@ def _replace(problem: Problem, pruned: bytes, settings: Replace, images: int) ->
     return content
 
 
-def _kmodel(problem: Problem, replaced: bytes, settings: Settings, share: float) -> bytes:
+def _kmodel(problem: Problem, replaced: bytes, settings: Settings, trained: bool) -> bytes:
     model = onnx.load_model_from_string(replaced)
     contract = read_contract(model)
     calibration = calibration_images(problem.data, problem.recipe.seed, settings.quantise.calibration.images)
-    if share < 1 or settings.quantise.method == "ptq":
+    if not trained:
         return _plain_kmodel(problem, model, contract, calibration)
     return quantise(
         model,

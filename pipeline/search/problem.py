@@ -85,7 +85,9 @@ class Problem:
         digest.update(to_onnx(self.network, self.contract).SerializeToString(deterministic=True))
         for images in (self.data.train, self.data.validation):
             digest.update(_hash(images.images) + _hash(images.labels))
-        held = (recipe.seed, recipe.data, recipe.target, recipe.train, recipe.search.objectives, recipe.search.rungs)
+        search = recipe.search
+        how = (search.objectives, search.rungs, search.effort)
+        held = (recipe.seed, recipe.data, recipe.target, recipe.train, how)
         digest.update(repr((held, self.profile, self.version)).encode())
         return digest.hexdigest()
 

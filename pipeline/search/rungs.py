@@ -22,9 +22,9 @@ class Result:
     kmodel_bytes: int
 
 
-def share_of(rung: int, rungs: int) -> float:
-    """Return the share of the full effort at a rung (from 0); the last has all of it."""
-    return float(REDUCTION) ** (rung + 1 - rungs)
+def share_of(rung: int, rungs: int, effort: float = 1.0) -> float:
+    """Return the share of the full effort at a rung (from 0); the last has ``effort`` of it."""
+    return effort * float(REDUCTION) ** (rung + 1 - rungs)
 
 
 def beaten_by(result: Result, others: Sequence[Result]) -> int:

@@ -45,29 +45,42 @@ def sensitivity(problem: Problem) -> Sensitivity:
 def by_sensitivity(problem: Problem, measured: Sensitivity, budgets: Sequence[int]) -> list[dict[str, int] | None]:
     """Return for each budget (bytes) the channels that each group keeps, pruned where the loss rises least for a byte.
 
-    None where even the smallest network is over it.
+    Bytes a channel are predicted anew after each budget, as they fall when the neighbours shrink. None where even the
+    smallest network is over the budget.
     """
     channels = {group.name: group.channels for group in problem.groups}
     keep, now = dict(channels), _bytes(problem, channels)
     found: dict[int, dict[str, int]] = {}
     for budget in sorted(budgets, reverse=True):
+        prices = _bytes_a_channel(problem, keep, now)
         while now > budget * _MARGIN:
-            steps = {name: _shrunk(keep[name], channels[name]) for name in channels}
             options = []
-            for name, count in steps.items():
-                if count < keep[name]:
-                    there = _bytes(problem, {**keep, name: count})
-                    rise = _at(measured[name], 1 - count / channels[name]) - _at(
-                        measured[name], 1 - keep[name] / channels[name]
+            for name, count in keep.items():
+                fewer = _shrunk(count, channels[name])
+                if fewer < count:
+                    rise = _at(measured[name], 1 - fewer / channels[name]) - _at(
+                        measured[name], 1 - count / channels[name]
                     )
-                    options.append((rise / max(now - there, 1), name, count, there))
+                    options.append((rise / (prices[name] * (count - fewer)), name, fewer))
             if not options:
                 break
-            _, name, count, now = min(options)
-            keep[name] = count
+            _, name, fewer = min(options)
+            keep[name] = fewer
+            now = _bytes(problem, keep)
         if now <= budget:
             found[budget] = dict(keep)
     return [found.get(budget) for budget in budgets]
+
+
+def _bytes_a_channel(problem: Problem, keep: Mapping[str, int], now: int) -> dict[str, float]:
+    """Return what a channel of each group costs, near ``keep``: bytes, at least 1."""
+    prices = {}
+    for group in problem.groups:
+        count = keep[group.name]
+        fewer = max(count - max(count // 4, 1), min(MINIMUM_CHANNELS, count))
+        there = _bytes(problem, {**keep, group.name: fewer}) if fewer < count else now
+        prices[group.name] = max((now - there) / max(count - fewer, 1), 1.0)
+    return prices
 
 
 def by_importance(problem: Problem, budgets: Sequence[int]) -> list[dict[str, int] | None]:

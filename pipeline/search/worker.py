@@ -53,12 +53,14 @@ class How:
     Attributes:
         trials: candidates to evaluate fully, over all workers.
         rungs: levels of effort.
+        effort: share of the recipe's own that the last rung has.
         until: the time (``time.time``) at which no new candidate is begun; None for none.
         sized: whether candidates are sized before they are trained.
     """
 
     trials: int
     rungs: int = 2
+    effort: float = 1.0
     until: float | None = None
     sized: bool = True
 
@@ -165,11 +167,13 @@ def _candidate(trial: optuna.Trial, problem: Problem, place: Place, how: How, st
 def _lift(trial: optuna.Trial, problem: Problem, settings: Settings, place: Place, how: How) -> Measured:
     """Evaluate a candidate rung by rung; raises TrialPruned where it is not worth the next."""
     for rung in range(how.rungs):
-        measured = evaluate(problem, settings, share_of(rung, how.rungs), place.folder / "cache")
+        last = rung == how.rungs - 1
+        share = share_of(rung, how.rungs, how.effort)
+        measured = evaluate(problem, settings, share, place.folder / "cache", trained=last)
         result = Result(measured.accuracy, measured.facts.kmodel_bytes)
         trial.set_user_attr(f"rung{rung}", [result.accuracy, result.kmodel_bytes])
         others = _at_rung(trial.study, rung, trial.number)
-        if rung < how.rungs - 1 and not goes_on(result, others):
+        if not last and not goes_on(result, others):
             trial.set_constraint("rung", beaten_by(result, others) / len(others))
             raise optuna.TrialPruned
     return measured

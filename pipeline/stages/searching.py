@@ -138,7 +138,7 @@ def main(arguments: list[str]) -> int:
             found.problem,
             found.study,
             found.place,
-            How(settings.trials, settings.rungs),
+            How(settings.trials, settings.rungs, settings.effort),
             store_at(os.environ[_ARTIFACTS]),
         )
     except KeyboardInterrupt:
