@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import SetupError
-from pipeline.files import write_text
+from pipeline.files import replacing, write_text
 
 #: A line of a lock file: NAME==VERSION.
 PINS = re.compile(r"([\w.-]+)==(\S+)$", re.MULTILINE)
@@ -60,21 +61,25 @@ def side_project(root: Path, folder: Path, trial: Mapping[str, str], python: Pat
 
 
 def _dvc(root: Path, folder: Path) -> None:
-    """A DVC of its own, without git, and with the project's settings."""
+    """A DVC of its own, without git, with the project's settings and cache: what is known there is not made again."""
+    cache = _ask_dvc(root, "cache", "dir")
     if not (folder / ".dvc").is_dir():
-        dvc = Path(sys.executable).parent / "dvc"
-        try:
-            subprocess.run([dvc, "init", "--no-scm", "-q"], cwd=folder, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            said = getattr(error, "stderr", "") or str(error)
-            raise SetupError(
-                f"DVC does not start ({said.strip()})", where=str(folder), remedy="run `make setup`"
-            ) from error
-    given = root / ".dvc" / "config"
-    settings = given.read_text() if given.is_file() else "[core]\n"
-    if "no_scm" not in settings:
-        settings = settings.replace("[core]\n", "[core]\n    no_scm = true\n", 1)
-    write_text(folder / ".dvc" / "config", settings)
+        _ask_dvc(folder, "init", "--no-scm", "-q")
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(root / ".dvc" / "config")
+    settings.read_dict({"core": {"no_scm": "true"}, "cache": {"dir": cache}})
+    with replacing(folder / ".dvc" / "config") as path, path.open("w") as stream:
+        settings.write(stream)
+
+
+def _ask_dvc(folder: Path, *arguments: str) -> str:
+    dvc = Path(sys.executable).parent / "dvc"
+    try:
+        asked = subprocess.run([dvc, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = str(getattr(error, "stderr", "") or error).strip()
+        raise SetupError(f"DVC does not start ({said})", where=str(folder), remedy="run `make setup`") from error
+    return asked.stdout.strip()
 
 
 def _copy(source: Path, target: Path) -> None:
