@@ -75,16 +75,27 @@ def make_environments(folder: Path, trial: Mapping[str, str], usual: Environment
         wanted = [f"nncase=={compiler['nncase']}", *_other_pins(INSTALLATION / "locks" / "nncase.lock", "nncase")]
         nncase = _environment(folder / label(compiler), usual.nncase, wanted)
     if others:
-        python = _environment(folder / label(others), usual.python, [*requirements(others), "setuptools"], kpufit=True)
+        # onnx2tf asks for one TensorFlow exactly: another can only come after it. pip then warns, and obeys.
+        then = _tensorflow(others["tensorflow"]) if "tensorflow" in others else ()
+        wanted = [*requirements(others), "setuptools"]
+        python = _environment(folder / label(others), usual.python, wanted, then, kpufit=True)
     return Environments(python, nncase)
 
 
 def requirements(others: Mapping[str, str]) -> list[str]:
-    """Return kpufit's own requirements with other versions of some; what those need themselves is left to pip."""
+    """Return kpufit's own requirements, with other versions of those among them that are tried.
+
+    What they need themselves is left to pip.
+    """
     needed = [text for text in metadata.requires("kpufit") or [] if "extra ==" not in text or "tensorflow" in text]
     names = {text: re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0] for text in needed}
     kept = [text.split(";")[0].strip() for text in needed if names[text] not in others]
-    return [*kept, *(f"{name}=={version}" for name, version in others.items())]
+    return [*kept, *(f"{name}=={version}" for name, version in others.items() if name in names.values())]
+
+
+def _tensorflow(version: str) -> tuple[str, ...]:
+    """TensorFlow, and the old Keras of the same minor version, which each requires of the other."""
+    return (f"tensorflow=={version}", f"tf-keras=={'.'.join(version.split('.')[:2])}.*")
 
 
 def _other_pins(lock: Path, name: str) -> list[str]:
@@ -93,10 +104,12 @@ def _other_pins(lock: Path, name: str) -> list[str]:
     return [line for line in lock.read_text().splitlines() if PINS.match(line) and not line.startswith(f"{name}==")]
 
 
-def _environment(folder: Path, base: Path, wanted: Sequence[str], *, kpufit: bool = False) -> Path:
+def _environment(
+    folder: Path, base: Path, wanted: Sequence[str], then: Sequence[str] = (), *, kpufit: bool = False
+) -> Path:
     """The interpreter of an environment, made unless it is there whole: what marks it so is written last."""
     python, stamp = folder / "bin" / "python", folder / "installed"
-    contents = "\n".join(wanted) + "\n"
+    contents = "\n".join([*wanted, *then]) + "\n"
     if python.exists() and stamp.is_file() and stamp.read_text() == contents:
         return python
     shutil.rmtree(folder, ignore_errors=True)
@@ -104,6 +117,8 @@ def _environment(folder: Path, base: Path, wanted: Sequence[str], *, kpufit: boo
     _run([base, "-m", "venv", folder], folder.name)
     pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     _run([*pip, *wanted], folder.name)
+    if then:
+        _run([*pip, *then], folder.name)
     if kpufit:
         _run([*pip, "--no-deps", "--no-build-isolation", "--editable", INSTALLATION], folder.name)
     write_text(stamp, contents)
