@@ -54,14 +54,12 @@ class How:
         trials: candidates to evaluate fully, over all workers.
         rungs: levels of effort.
         effort: share of the recipe's own that the last rung has.
-        until: the time (``time.time``) at which no new candidate is begun; None for none.
         sized: whether candidates are sized before they are trained.
     """
 
     trials: int
     rungs: int = 2
     effort: float = 1.0
-    until: float | None = None
     sized: bool = True
 
 
@@ -83,7 +81,7 @@ def work(
     """
     pause, away_since = _FIRST_PAUSE_S, None
     failures: list[KpufitError] = []
-    while how.until is None or time.time() < how.until:
+    while True:
         try:
             with storage_errors(place):
                 if not _step(problem, study, place, how, store, failures):

@@ -113,6 +113,7 @@ def search(
     with storage_errors(found.place):
         done = len(finished(found.study.get_trials(deepcopy=False))) >= settings.trials
         if not done:
+            torch.set_num_threads(1)  # what is measured is small, and other threads would only wait for each other
             begin(found.problem, found.study)
     if not done:
         os.environ[_STORAGE] = storage or settings.storage
