@@ -251,7 +251,7 @@ def main() -> None:
         return
     results: dict[str, Any] = read_json(RESULTS) if RESULTS.is_file() else {}
     wanted = {}
-    for data in arguments.data or DATA:
+    for data in DATA:
         for seed in SEEDS:
             for sampler in (RANDOM, OURS):
                 seconds = arguments.seconds * SHARE[sampler]
@@ -259,7 +259,7 @@ def main() -> None:
                 wanted[key] = {"data": data, "seed": seed, "sampler": sampler, "seconds": seconds}
     results = {key: each for key, each in results.items() if key in wanted}
     for key, each in wanted.items():
-        if key not in results:
+        if key not in results and each["data"] in (arguments.data or DATA):
             problem_of(each["data"], each["seed"])  # trains the network outside the time
             # A process of its own: nothing that one run loaded or compiled helps the next.
             command = [sys.executable, "-m", "benchmarks.search", "--seconds", str(arguments.seconds)]
