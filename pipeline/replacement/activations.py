@@ -44,6 +44,8 @@ def _bounds(activation: nn.Module) -> Range | None:
 
 def canonical(activation: nn.Module) -> tuple[object, ...]:
     """Return what is equal for equal functions: ReLU and Clip(0, none) are the same."""
+    if isinstance(activation, nn.Sequential):
+        return tuple(canonical(part) for part in activation)
     bounds = _bounds(activation)
     if bounds is not None:
         return ("clamp", *bounds)
@@ -55,6 +57,10 @@ def identity_range(activation: nn.Module | None) -> Range | None:
     """Return where ``activation`` is the identity, None where that is nowhere (SiLU, Sigmoid, …)."""
     if activation is None:
         return ANY
+    if isinstance(activation, nn.Sequential):
+        ranges = [identity_range(part) for part in activation]
+        known = [each for each in ranges if each is not None]
+        return (max(low for low, _ in known), min(high for _, high in known)) if len(known) == len(ranges) else None
     return (0.0, math.inf) if isinstance(activation, nn.LeakyReLU) else _bounds(activation)
 
 
@@ -66,6 +72,8 @@ def unchanged(activation: nn.Module | None, given: Range) -> bool:
 
 def range_after(activation: nn.Module) -> Range:
     """Return the range of the function's values."""
+    if isinstance(activation, nn.Sequential):
+        return range_after(activation[-1])
     bounds = _bounds(activation)
     if bounds is not None:
         return bounds

@@ -32,8 +32,8 @@ def match_bend(site: Site) -> Match | Miss:
     return Match((site.node,), f"{what} behind {given.target}")
 
 
-def build_bend(site: Site, activation: nn.Module) -> Built:
-    """Return the convolution before, else a depthwise 1×1, and ``activation`` behind it."""
+def build_bend(site: Site, activation: nn.Module, clamp: nn.Hardtanh | None = None) -> Built:
+    """Return the convolution before, else a depthwise 1×1, and ``activation`` behind it, its input clamped or not."""
     given = site.before()
     assert given is not None
     source = source_of(site, given)
@@ -43,6 +43,8 @@ def build_bend(site: Site, activation: nn.Module) -> Built:
     else:
         channels = _channels(site, given)
         chain.add_module("line", blank_pointwise(channels, channels, groups=channels))
+    if clamp is not None:
+        chain.add_module("clamp", clamp)
     chain.add_module("act", activation)
     return Built(chain)
 
@@ -52,7 +54,7 @@ def initialise_bend(site: Site, match: Match, chain: nn.Sequential, inputs: Tens
 
     z is what the replaced activation reads; a and c are the best of a grid.
     """
-    conv, act = chain
+    conv, act = chain[0], chain[1:]
     given = site.before()
     assert isinstance(conv, nn.Conv2d)
     assert given is not None

@@ -37,7 +37,7 @@ class Step:
         stride: along rows and columns.
         pads: zeros at the top, left, bottom and right.
         groups: of the kernel.
-        activation: what follows; None for nothing.
+        activation: what follows, a clamp and a LeakyReLU as one; None for nothing.
         pool: the max-pool, layer by layer, for which the first part stands, a depthwise 3×3 to be fitted to it.
     """
 
@@ -165,7 +165,10 @@ def _steps(site: Site, walk: Sequence[fx.Node], steps: list[Step], joined: bool)
         if isinstance(module, _IDLE):
             continue
         if isinstance(module, ACTIVATIONS):
-            if not steps or steps[-1].activation is not None:
+            before = steps[-1].activation if steps else None
+            if isinstance(before, nn.Hardtanh) and isinstance(module, nn.LeakyReLU):  # of one table
+                module = nn.Sequential(before, module)
+            elif not steps or before is not None:
                 steps.append(Step(()))
             steps[-1] = replace(steps[-1], activation=module)
             continue

@@ -47,8 +47,8 @@ class Candidates:
 
     Every candidate of a layer is fitted once to the outputs of the layers that it replaces, on calibration images.
     Of several, those whose accuracy stays within ``max_drop`` of the network before it are ranked by the CPU's
-    layers, cycles and bytes, then come the others by accuracy. ``give_up`` moves a layer on to its next candidate,
-    and behind the last one leaves it as it was.
+    layers, cycles and bytes, and by their error where these are equal; then come the others by accuracy. ``give_up``
+    moves a layer on to its next candidate, and behind the last one leaves it as it was.
 
     Attributes:
         measured: numbers for the report, by layer.
@@ -124,7 +124,7 @@ class Candidates:
             assert each.accuracy is not None
             within = self._accuracy - each.accuracy <= self.settings.max_drop + _ROUNDING
             price = (float(len(each.cost.cpu)), float(each.cost.cycles), float(each.cost.kmodel_bytes))
-            return (0.0, *price) if within else (1.0, -each.accuracy, *price[1:])
+            return (0.0, *price, each.fit.fitted) if within else (1.0, -each.accuracy, *price[1:])
 
         return sorted(fitted, key=order)
 

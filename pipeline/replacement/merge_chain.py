@@ -66,11 +66,19 @@ def chain(layers: Sequence[Layer], *, blank: bool = False) -> nn.Sequential:
         for parameter in conv.parameters():
             nn.init.zeros_(parameter)
         made.add_module(f"merged{number}", conv)
-        if layer.activation is not None:
-            made.add_module(f"act{number}", copy.deepcopy(layer.activation))
+        for name, part in _functions(layer.activation):
+            made.add_module(f"{name}{number}", copy.deepcopy(part))
     if not blank:
         set_weights(layers, made)
     return made
+
+
+def _functions(activation: nn.Module | None) -> list[tuple[str, nn.Module]]:
+    """An activation's layers, with their names in a chain."""
+    if isinstance(activation, nn.Sequential):
+        clamp, function = activation
+        return [("clamp", clamp), ("act", function)]
+    return [] if activation is None else [("act", activation)]
 
 
 def set_weights(layers: Sequence[Layer], made: nn.Sequential, carried: Carry | None = None) -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from sample_form import Sample, lifted
 from torch import nn
 
+from pipeline.network.modules import Add
+
 SIDE = st.integers(6, 13)
 
 
@@ -122,14 +124,53 @@ def bent(draw: st.DrawFn, activation: nn.Module, channels: int, forms: tuple[str
 
 @st.composite
 def curved(draw: st.DrawFn) -> Sample:
-    """Every activation that is not monotonic, on maps of about unit variance, as trained networks have them."""
-    activation = draw(st.sampled_from([nn.SiLU(), nn.Hardswish(), nn.Mish(), nn.GELU()]))
-    sample = bent(draw, activation, draw(st.integers(3, 6)), ("norm", "norm, pool"))
-    norm, stem = sample.network.get_submodule("bn"), sample.network.get_submodule("stem")
+    """Every activation that is not monotonic, behind a convolution or a pool."""
+    return normal(draw, [nn.SiLU(), nn.Hardswish(), nn.Mish(), nn.GELU()], ("norm", "norm, pool"))
+
+
+@st.composite
+def dipping(draw: st.DrawFn) -> Sample:
+    """Those of them that nncase compiles, behind a convolution."""
+    return normal(draw, [nn.SiLU(), nn.Hardswish(), nn.Mish()], ("norm",))
+
+
+class Bottleneck(nn.Module):
+    """A 1×1, an activation and a 1×1 beside what they read, added."""
+
+    def __init__(self, channels: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.expand, self.bn, self.curved = nn.Conv2d(channels, 8, 1), nn.BatchNorm2d(8), activation
+        self.project, self.add = nn.Conv2d(8, channels, 1), Add()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.add(x, self.project(self.curved(self.bn(self.expand(x)))))
+
+
+@st.composite
+def branched(draw: st.DrawFn) -> Sample:
+    """One of them in a branch, on maps of about unit variance."""
+    channels, activation = draw(st.integers(3, 6)), draw(st.sampled_from([nn.SiLU(), nn.Hardswish(), nn.Mish()]))
+    layers = OrderedDict(
+        stem=nn.Conv2d(2, channels, 3, 1, 1), block=Bottleneck(channels, activation), last=nn.Conv2d(channels, 2, 1)
+    )
+    image = (2, draw(st.integers(8, 13)), draw(st.integers(8, 13)))
+    return centred(lifted(layers, image, seed=draw(st.integers(0, 99))), ("stem", "block_expand"), "block_bn")
+
+
+def normal(draw: st.DrawFn, activations: list[nn.Module], forms: tuple[str, ...]) -> Sample:
+    """One of ``activations`` on maps of about unit variance, as trained networks have them."""
+    return centred(bent(draw, draw(st.sampled_from(activations)), draw(st.integers(3, 6)), forms), ("stem",), "bn")
+
+
+def centred(sample: Sample, before: tuple[str, ...], norm_name: str) -> Sample:
+    """Give a BatchNorm the mean and variance of what the layers before it give."""
+    norm = sample.network.get_submodule(norm_name)
     assert isinstance(norm, nn.BatchNorm2d)
     with torch.no_grad():
         pixels = np.random.default_rng(0).integers(0, 256, (8, *sample.contract.image), np.uint8)
-        given = stem(torch.from_numpy(sample.contract.normalise(pixels)))
+        given = torch.from_numpy(sample.contract.normalise(pixels))
+        for name in before:
+            given = sample.network.get_submodule(name)(given)
         norm.running_mean, norm.running_var = given.mean((0, 2, 3)), given.var((0, 2, 3))
         norm.weight.fill_(1.0)
         norm.bias.fill_(0.0)
@@ -183,11 +224,13 @@ def transposed(draw: st.DrawFn) -> Sample:
 
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "average-pool-conv": average_pools,
+    "clamped-activation": branched,
     "curved-activation": curved,
     "local-response-linear": norms,
     "local-response-scale": norms,
     "max-pool-cascade": max_pools,
     "max-pool-depthwise": smooth_pools,
+    "pinned-activation": dipping,
     "pool-behind-identity": unfed_pools,
     "prelu-mean": slopes,
     "transposed-kernel": transposed,

@@ -16,9 +16,15 @@ from __future__ import annotations
 from torch import nn
 
 from pipeline.replacement.bends import build_bend, initialise_bend, match_bend
-from pipeline.replacement.rule import Rule
+from pipeline.replacement.dips import clamped_at_dip
+from pipeline.replacement.rule import Match, Miss, Rule, Site
 
 _SLOPE = 0.1
+
+
+def _match(site: Site) -> Match | Miss:
+    return Miss("clamped at its least value") if clamped_at_dip(site) else match_bend(site)
+
 
 RULE = Rule(
     name="curved-activation",
@@ -29,7 +35,7 @@ RULE = Rule(
     why="nncase 1.9 gives inputs under the calibrated minimum the lowest value of the table, −0.28 for SiLU, and "
     "compiles no GELU",
     source="measured with nncase 1.9.0.20230322",
-    match=match_bend,
+    match=_match,
     build=lambda site, match: build_bend(site, nn.LeakyReLU(_SLOPE)),
     initialise=initialise_bend,
 )
