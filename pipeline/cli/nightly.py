@@ -22,7 +22,7 @@ def nightly(
         typer.Option("--keep-going/--stop-at-first", help="Whether the others run after one that failed or got worse."),
     ] = True,
     max_minutes: Annotated[
-        float, typer.Option(min=0, help="Time limit of a recipe that has no `nightly: {max_minutes: …}`.")
+        float, typer.Option(min=0.01, help="Time limit of a recipe that has no `nightly: {max_minutes: …}`.")
     ] = 240.0,
     accept: Annotated[
         bool, typer.Option("--accept", help="Compare later nights with these results, also where they are worse.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.nightly.ledger import Change, Entry
 from pipeline.nightly.night import Night
-from pipeline.nightly.summary import COLUMNS, columns, headline, trend, tried
+from pipeline.nightly.summary import COLUMNS, columns, headline, trend, tried, when
 from pipeline.report.html import render
 from pipeline.report.plots import Plot, plotly_script
 from pipeline.report.tables import Column, Table
@@ -37,7 +37,7 @@ def night_page(night: Night) -> str:
     shown = [_shown(night, number, entry) for number, entry in enumerate(night.entries)]
     return render(
         "nightly.html",
-        night=night.plan.began,
+        night=when(night.plan.began),
         code=night.code,
         headline=headline(night),
         tried=tried(night),
@@ -70,14 +70,14 @@ def _shown(night: Night, number: int, entry: Entry) -> _Shown:
         row=columns(entry),
         reasons=entry.reasons,
         changes=entry.changes,
-        against=entry.against,
+        against=when(entry.against) if entry.against else None,
         plot=trend_plot(f"trend-{number}", entry.recipe, points),
         nights=_nights(past) if len(past) > 1 else None,
     )
 
 
 def _nights(past: tuple[Entry, ...]) -> Table:
-    rows = [(each.time, *columns(each)[1:6]) for each in reversed(past[-_ROWS:])]
+    rows = [(when(each.time), *columns(each)[1:6]) for each in reversed(past[-_ROWS:])]
     names = ("night", *COLUMNS[1:6])
     return Table(
         caption="the newest first",

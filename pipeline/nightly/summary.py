@@ -51,6 +51,11 @@ def headline(night: Night) -> str:
     return f"{said}; {len(night.left_out)} not run" if night.left_out else said
 
 
+def when(time: str) -> str:
+    """Return a time of the ledger for people, e.g. "2026-01-09 02:17 UTC"."""
+    return f"{time[:16].replace('T', ' ')} UTC"
+
+
 def tried(night: Night) -> str:
     """Return the exchanged tools, e.g. "nncase 1.8.0.20220929", or ""."""
     return ", ".join(f"{name} {version}" for name, version in night.plan.tried.items())
@@ -88,7 +93,7 @@ COLUMNS = ("recipe", "verdict", "test accuracy", "kmodel bytes", "heap bytes", "
 
 def summary_markdown(night: Night) -> str:
     """Return the night as Markdown: a table, and under it why."""
-    lines = [f"# Nightly of {night.plan.began}: {headline(night)}", ""]
+    lines = [f"# Nightly of {when(night.plan.began)}: {headline(night)}", ""]
     if night.plan.tried:
         lines += [f"Tried with {tried(night)}; nothing of it becomes a baseline.", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
@@ -105,7 +110,7 @@ def summary_markdown(night: Night) -> str:
 
 def summary_table(night: Night) -> Table:
     """Return the night as a table for the screen."""
-    table = Table(title=f"nightly of {night.plan.began}", title_justify="left")
+    table = Table(title=f"nightly of {when(night.plan.began)}", title_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name not in ("recipe", "verdict", "recomputed") else "left")
     for entry in night.entries:
@@ -120,7 +125,7 @@ def reasons(night: Night) -> list[str]:
 
 
 def _against(entry: Entry) -> str:
-    return f", against {entry.against}" if entry.against else ""
+    return f", against the baseline of {when(entry.against)}" if entry.against else ""
 
 
 def _cell(text: str) -> str:

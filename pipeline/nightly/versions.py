@@ -44,12 +44,20 @@ def versions(python: Path, nncase_python: Path) -> Mapping[str, str]:
 
 
 def commit(root: Path) -> str | None:
-    """Return git's commit, with ``-dirty`` where tracked files have changed since; None outside git."""
+    """Return git's commit, with ``-dirty`` where tracked files have changed since; None outside git.
+
+    What a night itself writes does not count: its ledger and DVC's lock.
+    """
     try:
-        asked = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=root, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True,
-        )  # fmt: skip
+        found = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "-uno", "--", ".", ":(exclude)nightly", ":(exclude)dvc.lock")
     except (OSError, subprocess.SubprocessError):
         return None
-    return asked.stdout.strip() or None
+    return f"{found}-dirty" if changed else found
+
+
+def _git(root: Path, *arguments: str) -> str:
+    asked = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
+    )
+    return asked.stdout.strip()
