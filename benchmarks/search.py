@@ -59,8 +59,8 @@ _SOURCES = ("begin", "evaluate", "problem", "rungs", "sensitivity", "size", "spa
 _SECTIONS: dict[str, Any] = {
     "model": {"source": "zoo", "name": "convnet5x5", "width": 32},
     "train": {"epochs": 20, "lr": 0.1, "batch": 64, "augment": ["flip", "shift"]},
-    "prune": {"importance": "group-taylor", "to_bytes": "auto", "finetune": {"epochs": 3, "lr": 0.03, "distil": True}},
-    "replace": {"max_drop": 0.01, "regression_steps": 100, "distil_steps": 100},
+    "prune": {"importance": "group-taylor", "to_bytes": "auto", "finetune": {"epochs": 2, "lr": 0.03, "distil": True}},
+    "replace": {"max_drop": 0.01, "regression_steps": 100, "distil_steps": 50},
     "quantise": {"method": "auto", "calibration": {"images": 256}, "finetune": {"epochs": 1}},
     "gate": {"max_drop": 0.015, "min_accuracy": None},
     "search": {"trials": 10_000},
