@@ -14,7 +14,7 @@ from pipeline.search.space import Params, keeping, own_params, settings_of
 from pipeline.search.study import enqueue
 
 _SHARES = (1.0, 0.3, 0.6, 0.15, 0.45, 0.8)
-"""Of the budget, at which candidates are made: the front is spanned early. Only the first where size is no objective."""
+"""Of the budget, at which candidates are made: the front is spanned early. Only the first if size is no objective."""
 _MOST = 3  # at most one trial in so many is set before the sampler is asked
 _BEGUN = "sensitivity"
 
