@@ -245,9 +245,13 @@ class Nightly(Section):
     accuracy: Fraction | None = Field(
         None, description="test accuracy that may change; null: what the choice of test images and training make of it"
     )
-    kmodel_bytes: Count = Field(0, description="bytes that the kmodel may change by")
-    heap_bytes: Count = Field(0, description="bytes that the memory beside it may change by")
-    latency_ms: Annotated[float, Field(ge=0)] = Field(0.0, description="milliseconds of the KPU that may change")
+    kmodel_bytes: Count | None = Field(0, description="bytes that the kmodel may change by; null: as for heap_bytes")
+    heap_bytes: Count | None = Field(
+        None, description="bytes that the memory beside it may change by; null: what training made of it so far"
+    )
+    latency_ms: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="milliseconds of the KPU that may change; null: as for heap_bytes"
+    )
     max_minutes: Annotated[float, Field(gt=0)] | None = Field(
         None, description="time after which the recipe is stopped; null: the command's --max-minutes"
     )

@@ -83,7 +83,9 @@ def _changes(result: Result, baseline: Entry, history: Sequence[Entry], toleranc
     }
     for key, name in SIZES.items():
         if key in result.metrics and key in baseline.metrics:
-            changes.append(_size(name, baseline.metrics[key], result.metrics[key], float(allowed[key])))
+            given = allowed[key]
+            tolerance = training_noise(_earlier(history, key)) if given is None else float(given)
+            changes.append(_size(name, baseline.metrics[key], result.metrics[key], tolerance))
     return tuple(changes)
 
 
@@ -96,7 +98,7 @@ def _accuracy(result: Result, baseline: Entry, history: Sequence[Entry], given: 
             _answers(baseline.metrics, baseline.test_set, baseline.wrong),
             _answers(result.metrics, result.test_set, result.wrong),
         )
-        training = training_noise(_accuracies(history))
+        training = training_noise(_earlier(history, ACCURACY))
         tolerance, source = max((sampling, "noise of the test images"), (training, "noise of earlier nights"))
     difference = 100 * (now - before)
     text = (
@@ -111,7 +113,7 @@ def _accuracy(result: Result, baseline: Entry, history: Sequence[Entry], given: 
 def _size(name: str, before: float, now: float, tolerance: float) -> Change:
     shown = "{:,.3f} ms" if name == "latency" else "{:,.0f}"
     text = (
-        f"{name} {shown.format(before)} → {shown.format(now)} ({now - before:+,g}; {tolerance:,g} allowed)"
+        f"{name} {shown.format(before)} → {shown.format(now)} ({now - before:+,.4g}; {tolerance:,.4g} allowed)"
         if now != before
         else f"{name} {shown.format(now)}, as before"
     )
@@ -130,11 +132,11 @@ def _answers(metrics: dict[str, int | float], test_set: str, wrong: str | None) 
     return Answers(metrics[ACCURACY], images, test_set, None if wrong is None else unpack(wrong, images))
 
 
-def _accuracies(history: Sequence[Entry]) -> list[float]:
-    """Of results that the gate accepted and that were not worse, each kmodel once."""
+def _earlier(history: Sequence[Entry], figure: str) -> list[float]:
+    """A figure of results that the gate accepted and that were not worse, each kmodel once."""
     kept = {
-        entry.kmodel: entry.metrics[ACCURACY]
+        entry.kmodel: entry.metrics[figure]
         for entry in history
-        if entry.verdict in ("new", "better", "same") and entry.kmodel and ACCURACY in entry.metrics
+        if entry.verdict in ("new", "better", "same") and entry.kmodel and figure in entry.metrics
     }
     return list(kept.values())

@@ -34,16 +34,16 @@ def sampling_noise(before: Answers, now: Answers) -> float:
     return Z * math.sqrt(sum(each.accuracy * (1 - each.accuracy) / each.images for each in (before, now)))
 
 
-def training_noise(accuracies: Sequence[float]) -> float:
-    """Return the difference that another training of the same recipe makes, from results so far; 0 while there are few.
+def training_noise(values: Sequence[float]) -> float:
+    """Return by how much a figure changes with another training of the same recipe, from results so far; 0 for few.
 
     It is taken from the median step from one result to the next (NIST/SEMATECH e-Handbook of Statistical Methods,
     6.3.2.2, individuals charts), so that neither a trend nor one large improvement counts as noise.
 
     Args:
-        accuracies: of results that differ, oldest first.
+        values: of results that differ, oldest first, in any unit.
     """
-    recent = np.asarray(accuracies[-_MOST:], np.float64)
+    recent = np.asarray(values[-_MOST:], np.float64)
     if len(recent) < _FEWEST:
         return 0.0
     deviation = float(np.median(np.abs(np.diff(recent)))) / _MEDIAN_RANGE

@@ -74,6 +74,17 @@ def test_sizes_and_time_have_no_noise(figure: str) -> None:
     assert verdict(result(**{figure: 5001}), before, **{figure: 1}) == "same"
 
 
+def test_memory_that_changed_with_every_training_so_far_may_change_as_much_again() -> None:
+    nights = [entry(kmodel=str(night), heap_bytes=3000 + 150 * (night % 2)) for night in range(8)]
+    before, now = entry(heap_bytes=3000), result(heap_bytes=3160)
+    assert judge(now, before, nights[:2], Nightly()).verdict == "worse"
+    assert judge(now, before, nights, Nightly()).verdict == "same"
+    assert judge(now, before, nights, Nightly(heap_bytes=0)).verdict == "worse"
+    sizes = [entry(kmodel=str(night), kmodel_bytes=5000 + 150 * (night % 2)) for night in range(8)]
+    assert judge(result(kmodel_bytes=5100), entry(), sizes, Nightly()).verdict == "worse"
+    assert judge(result(kmodel_bytes=5100), entry(), sizes, Nightly(kmodel_bytes=None)).verdict == "same"
+
+
 def test_one_figure_that_is_worse_decides_and_is_named() -> None:
     judged = judge(result(50, kmodel_bytes=5600), entry(), (), Nightly())
     assert judged.verdict == "worse"
