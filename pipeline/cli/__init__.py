@@ -15,6 +15,7 @@ from pipeline.cli import (
     doctor,
     firmware,
     gate,
+    init,
     inspect,
     nightly,
     replace,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 
 app.command(rich_help_panel=_PIPELINE)(doctor.doctor)
+app.command(rich_help_panel=_PIPELINE)(init.init)
 app.command(rich_help_panel=_PIPELINE)(add.add)
 app.command(rich_help_panel=_PIPELINE)(data.data)
 app.command(rich_help_panel=_PIPELINE)(run.run)

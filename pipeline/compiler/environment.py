@@ -9,15 +9,19 @@ import subprocess
 from pathlib import Path
 
 from pipeline.errors import SetupError
+from pipeline.installation import REPOSITORY
 
 VARIABLE = "KPUFIT_NNCASE_PYTHON"
 TIME_VARIABLE = "KPUFIT_NNCASE_TIMEOUT_S"
 
-#: The repository that kpufit runs from: `make setup` puts both environments there.
-INSTALLATION = Path(__file__).parents[2]
+#: Where `make setup` puts both environments.
+INSTALLATION = REPOSITORY
 
 _PYTHON = Path(".venv-nncase/bin/python")
-_REMEDY = "run `make setup`, which makes .venv-nncase with Python 3.10 and nncase"
+_REMEDY = (
+    "run `make setup` in kpufit's repository, or make .venv-nncase here: `uv venv --seed -p 3.10 .venv-nncase && "
+    ".venv-nncase/bin/pip install -r locks/nncase.lock`"
+)
 _PROBE_TIMEOUT_S = 60
 _PROBE = """
 import importlib.metadata, json, sys

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipeline.errors import FirmwareError
 from pipeline.files import yaml_problem
+from pipeline.installation import shipped
 
 FOLDER = Path("configs") / "firmware"
 
@@ -105,24 +106,30 @@ def load_profile(name: str, root: Path) -> Profile:
     Raises:
         FirmwareError: no such profile (lists the known), or one that does not parse (names the file and the key).
     """
-    path = root / FOLDER / f"{name}.yaml"
-    known = _names(root)
+    folder = profile_folder(root)
+    known = profile_names(root)
     if name not in known:
         raise FirmwareError(
             f"no firmware {name!r}",
-            where=str(root / FOLDER),
+            where=str(folder),
             remedy=f"known: {', '.join(known) or 'none'}; another is one YAML file more in this folder",
         )
-    return _read(path)
+    return _read(folder / f"{name}.yaml")
 
 
 def profiles(root: Path) -> list[Profile]:
     """Return the profiles of every firmware in ``configs/firmware``, by name. Raises FirmwareError."""
-    return [_read(root / FOLDER / f"{name}.yaml") for name in _names(root)]
+    return [_read(profile_folder(root) / f"{name}.yaml") for name in profile_names(root)]
 
 
-def _names(root: Path) -> list[str]:
-    return sorted(path.stem for path in (root / FOLDER).glob("*.yaml"))
+def profile_folder(root: Path) -> Path:
+    """Return where the profiles lie: in the project at ``root``, else, outside of any, those that kpufit ships."""
+    return root / FOLDER if (root / FOLDER).is_dir() else shipped(FOLDER.as_posix())
+
+
+def profile_names(root: Path) -> list[str]:
+    """Return the names of all profiles, in order."""
+    return sorted(path.stem for path in profile_folder(root).glob("*.yaml"))
 
 
 def _read(path: Path) -> Profile:

@@ -29,7 +29,7 @@ def listed_recipes(root: Path) -> list[str]:
     path = root / "params.yaml"
     try:
         values = yaml.safe_load(path.read_text())
-        names = values["recipes"]
+        names = values["recipes"] or []
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise TypeError("`recipes` is not a list of names")
     except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
@@ -90,9 +90,7 @@ def dvc_repro(root: Path, recipes: Sequence[str], *, trust: bool = False) -> tup
     running = root / ".dvc" / "tmp" / "rwlock"
     if running.exists() and not running.read_text().strip():
         running.unlink()  # DVC was killed while it wrote this list of running stages
-    dvc = bin_folder / "dvc"
-    if not dvc.exists():
-        raise SetupError("DVC is not installed beside this Python", where=str(dvc), remedy="run `make setup`")
+    dvc = dvc_program()
     return [str(dvc), "repro", "--keep-going", *(f"accept@{name}" for name in recipes)], environment
 
 
@@ -112,6 +110,14 @@ def outcome(returned: int, failed: Iterable[str]) -> int:
     stages = list(failed)
     only_rejected = stages and all(stage.startswith("accept@") for stage in stages)
     return EXIT_REJECTED if only_rejected else EXIT_ERROR
+
+
+def dvc_program() -> Path:
+    """Return the DVC of this environment. Raises SetupError when there is none."""
+    dvc = Path(sys.executable).parent / "dvc"
+    if not dvc.exists():
+        raise SetupError("DVC is not installed beside this Python", where=str(dvc), remedy="run `make setup`")
+    return dvc
 
 
 def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int:
