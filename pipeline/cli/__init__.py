@@ -12,12 +12,14 @@ from pipeline.cli import (
     bundle,
     check,
     data,
+    diff,
     doctor,
     firmware,
     gate,
     init,
     inspect,
     nightly,
+    plan,
     replace,
     rules,
     run,
@@ -45,6 +47,7 @@ app = typer.Typer(
 app.command(rich_help_panel=_PIPELINE)(doctor.doctor)
 app.command(rich_help_panel=_PIPELINE)(init.init)
 app.command(rich_help_panel=_PIPELINE)(add.add)
+app.command(rich_help_panel=_PIPELINE)(plan.plan)
 app.command(rich_help_panel=_PIPELINE)(data.data)
 app.command(rich_help_panel=_PIPELINE)(run.run)
 app.command(rich_help_panel=_PIPELINE)(run.summary)
@@ -55,6 +58,7 @@ app.command(rich_help_panel=_PIPELINE)(nightly.nightly)
 app.command(rich_help_panel=_FILES)(check.check)
 app.command(rich_help_panel=_FILES)(replace.replace)
 app.command(rich_help_panel=_FILES)(inspect.inspect)
+app.command(rich_help_panel=_FILES)(diff.diff)
 app.command(rich_help_panel=_FILES)(gate.gate)
 app.command(rich_help_panel=_FILES)(transcode.transcode)
 app.command(rich_help_panel=_FILES)(simulate.simulate)

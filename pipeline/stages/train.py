@@ -25,7 +25,7 @@ def run(run: Run) -> int:
     """Write ``network.onnx``, trained, with its accuracy on the validation images."""
     recipe = run.recipe
     data = load_training(recipe.data, recipe.seed, run.root)
-    network = _untrained(run)
+    network = untrained(run, trust=os.environ.get("KPUFIT_TRUST") == "1")
     losses = _train(network, data, recipe.train, recipe.seed) if recipe.train else ()
     run.write_results(
         "train",
@@ -43,15 +43,18 @@ def run(run: Run) -> int:
     return 0
 
 
-def _untrained(run: Run) -> Network:
-    """The network as the recipe names it, with random weights if it comes from the zoo."""
+def untrained(run: Run, *, trust: bool) -> Network:
+    """Return the network as the recipe names it, with random weights if it comes from the zoo.
+
+    Raises:
+        NetworkError: a user's own network cannot be read, or is Python code that is not trusted.
+    """
     data, model = run.recipe.data, run.recipe.model
     contract = InputContract(data.image, data.channel_mean, data.channel_std)
     if isinstance(model, ZooModel):
         torch.manual_seed(run.recipe.seed)
         graph = trace(build(model.name, data.image, len(data.labels), model.width))
         return Network(graph, contract)
-    trust = os.environ.get("KPUFIT_TRUST") == "1"
     imported = import_network(model, data.image, len(data.labels), run.root, trust=trust)
     return Network(to_torch(imported, where=model.factory if isinstance(model, TorchModel) else model.path), contract)
 
