@@ -5,6 +5,8 @@ A new command is a module here and a line below, in the group of the help that i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from pipeline.cli import (
@@ -28,6 +30,7 @@ from pipeline.cli import (
     simulate,
     transcode,
 )
+from pipeline.cli.help_text import help_text
 
 _PIPELINE = "The pipeline"
 _FILES = "Look at a network or a kmodel"
@@ -44,25 +47,30 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command(rich_help_panel=_PIPELINE)(doctor.doctor)
-app.command(rich_help_panel=_PIPELINE)(init.init)
-app.command(rich_help_panel=_PIPELINE)(add.add)
-app.command(rich_help_panel=_PIPELINE)(plan.plan)
-app.command(rich_help_panel=_PIPELINE)(data.data)
-app.command(rich_help_panel=_PIPELINE)(run.run)
-app.command(rich_help_panel=_PIPELINE)(run.summary)
-app.command(rich_help_panel=_PIPELINE)(search.search)
-app.command(rich_help_panel=_PIPELINE)(bundle.bundle)
-app.command(rich_help_panel=_PIPELINE)(nightly.nightly)
 
-app.command(rich_help_panel=_FILES)(check.check)
-app.command(rich_help_panel=_FILES)(replace.replace)
-app.command(rich_help_panel=_FILES)(inspect.inspect)
-app.command(rich_help_panel=_FILES)(diff.diff)
-app.command(rich_help_panel=_FILES)(gate.gate)
-app.command(rich_help_panel=_FILES)(transcode.transcode)
-app.command(rich_help_panel=_FILES)(simulate.simulate)
+def _add(panel: str, command: Callable[..., None]) -> None:
+    app.command(rich_help_panel=panel, help=help_text(command))(command)
 
-app.command(rich_help_panel=_KNOWN)(firmware.firmware)
-app.command(rich_help_panel=_KNOWN)(rules.rules)
-app.command(rich_help_panel=_KNOWN)(schema.schema)
+
+_add(_PIPELINE, doctor.doctor)
+_add(_PIPELINE, init.init)
+_add(_PIPELINE, add.add)
+_add(_PIPELINE, plan.plan)
+_add(_PIPELINE, data.data)
+_add(_PIPELINE, run.run)
+_add(_PIPELINE, run.summary)
+_add(_PIPELINE, search.search)
+_add(_PIPELINE, bundle.bundle)
+_add(_PIPELINE, nightly.nightly)
+
+_add(_FILES, check.check)
+_add(_FILES, replace.replace)
+_add(_FILES, inspect.inspect)
+_add(_FILES, diff.diff)
+_add(_FILES, gate.gate)
+_add(_FILES, transcode.transcode)
+_add(_FILES, simulate.simulate)
+
+_add(_KNOWN, firmware.firmware)
+_add(_KNOWN, rules.rules)
+_add(_KNOWN, schema.schema)

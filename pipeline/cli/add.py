@@ -9,7 +9,14 @@ from pipeline.cli.output import print_json
 
 
 def add(recipe: RecipeName, as_json: Json = False) -> None:
-    """List a recipe in params.yaml, so that `dvc repro` and `kpufit run` build it."""
+    """List a recipe in params.yaml, so that `dvc repro` and `kpufit run` build it.
+
+    Exit code 0 when it is listed, 2 when there is no such recipe or its data is missing.
+
+    Examples:
+        kpufit add mine && kpufit run mine
+
+    """
     from pipeline.recipe import recipe_path
     from pipeline.stages.repro import add_recipe
 

@@ -7,16 +7,26 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipeline.cli import complete
 from pipeline.cli.options import Json
 from pipeline.cli.output import print_json
 from pipeline.errors import EXIT_REJECTED
 
 
 def bundle(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE", help="Recipes that have run to the end.")],
+    recipes: Annotated[
+        list[str],
+        typer.Argument(metavar="RECIPE", help="Recipes that have run to the end.", autocompletion=complete.recipes),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write; an earlier bundle is replaced.")],
     firmware: Annotated[
-        str | None, typer.Option("--firmware", "-f", help="A file of configs/firmware; that of the recipes by default.")
+        str | None,
+        typer.Option(
+            "--firmware",
+            "-f",
+            help="A file of configs/firmware; that of the recipes by default.",
+            autocompletion=complete.firmwares,
+        ),
     ] = None,
     load: Annotated[
         Literal["sd", "flash", "flash-stream"] | None,
@@ -36,6 +46,11 @@ def bundle(
     loads another kmodel version than the recipe's gets the network in that version, judged again.
 
     Exit code 1, and no folder, when a recipe was rejected or its kmodel does not fit the firmware.
+
+    Examples:
+        kpufit bundle fashion-mnist-mini -o board
+        kpufit bundle fashion-mnist-mini --firmware maixpy-minimum -o mini
+
     """
     from pipeline.bundle.make import Rejected, make_bundle
 

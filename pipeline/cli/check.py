@@ -33,6 +33,11 @@ def check(
 
     Exit code 1 when numbers would be wrong, it does not compile, anything but a classifier's head runs on the CPU, or
     it is over a budget; 0 otherwise. `kpufit rules` explains every finding.
+
+    Examples:
+        kpufit check model.onnx --firmware maixpy-full
+        kpufit check model.tflite --firmware all --html page.html
+
     """
     from pipeline.firmware.predicted import check_for, chosen_profiles
     from pipeline.network.user_file import read_user_file

@@ -15,6 +15,10 @@ def doctor(as_json: Json = False) -> None:
     """Check both environments, versions and data, and say how to mend what is missing.
 
     Exit code 1 when something is missing.
+
+    Examples:
+        kpufit doctor
+
     """
     from pipeline.doctor import diagnose
 

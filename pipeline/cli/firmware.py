@@ -7,15 +7,27 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import complete
 from pipeline.cli.options import Json
 from pipeline.cli.output import console, print_json
 
 
 def firmware(
-    name: Annotated[str | None, typer.Argument(metavar="[FIRMWARE]", help="A file of configs/firmware.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="FIRMWARE", help="A file of configs/firmware.", autocompletion=complete.firmwares),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what a firmware loads and how much memory it leaves, each figure with its source."""
+    """Print what a firmware loads and how much memory it leaves, each figure with its source.
+
+    Exit code 0, or 2 when there is no such firmware.
+
+    Examples:
+        kpufit firmware
+        kpufit firmware maixpy-full
+
+    """
     from pipeline.firmware.profile import load_profile, profiles
     from pipeline.report.firmware import profile_table, profiles_table
 

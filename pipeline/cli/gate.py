@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import complete
 from pipeline.cli.kmodel_file import read_bytes
 from pipeline.cli.options import Camera, DualBuffer, GcHeap, Json, Lcd, Load, ModelBytes
 from pipeline.cli.output import print_json
@@ -14,8 +15,10 @@ from pipeline.errors import EXIT_ACCEPTED, EXIT_REJECTED
 
 
 def gate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE.kmodel...", help="One kmodel, or several.")],
-    firmware: Annotated[str, typer.Option("--firmware", "-f", help="A file of configs/firmware.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.kmodel", help="One kmodel, or several.")],
+    firmware: Annotated[
+        str, typer.Option("--firmware", "-f", help="A file of configs/firmware.", autocompletion=complete.firmwares)
+    ],
     load: Load = "sd",
     camera: Camera = "qvga",
     lcd: Lcd = True,
@@ -27,6 +30,11 @@ def gate(
     """Judge kmodels against a firmware: version, memory, KPU limits. Several: each by itself, and all loaded together.
 
     Exit code 0 when every one fits by itself and, of several, all fit together; 1 when not.
+
+    Examples:
+        kpufit gate network.kmodel --firmware maixpy-full
+        kpufit gate faces.kmodel digits.kmodel --firmware canmv --load flash
+
     """
     from pipeline.firmware.facts import facts_of
     from pipeline.firmware.gate import judge, judge_together

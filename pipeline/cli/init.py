@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import complete
 from pipeline.cli.options import Json
 from pipeline.cli.output import print_json
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if it does not exist.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if it does not exist.")] = Path(),
     model: Annotated[
         Path | None, typer.Option("--model", "-m", help="Your trained network: .onnx, .tflite, .h5 or .keras.")
     ] = None,
@@ -21,7 +22,13 @@ def init(
         typer.Option("--data", "-d", help="Your labelled images: a folder a class, or an .npz (x_train, y_train)."),
     ] = None,
     firmware: Annotated[
-        str | None, typer.Option("--firmware", "-f", help="What the board runs; `kpufit firmware` lists them.")
+        str | None,
+        typer.Option(
+            "--firmware",
+            "-f",
+            help="What the board runs; `kpufit firmware` lists them.",
+            autocompletion=complete.firmwares,
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", "-n", help="Of the recipe; the network's file gives it by default.")

@@ -13,6 +13,13 @@ def inspect(file: KmodelFile, as_json: Json = False) -> None:
     """Show what a kmodel is: version, layers, memory, registers by name (--json), and which firmware would load it.
 
     v3, v4, v5 and early v5 are read; v1, v6, v7 and encrypted ones are recognised and named.
+
+    Exit code 0 for all of these, 2 for a file that is damaged or no kmodel.
+
+    Examples:
+        kpufit inspect network.kmodel
+        kpufit inspect network.kmodel --json
+
     """
     from pipeline.firmware.profile import profiles
     from pipeline.kmodel.identify import identify

@@ -15,7 +15,7 @@ from pipeline.cli.output import console, print_json
 def nightly(
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE]...", help="Names or globs of recipes of params.yaml; all of them if none."),
+        typer.Argument(metavar="RECIPE", help="Names or globs of recipes of params.yaml; all of them if none."),
     ] = None,
     keep_going: Annotated[
         bool,
@@ -48,6 +48,11 @@ def nightly(
     Only what a change touches runs again. Every result is a line of nightly/ledger.jsonl; nightly/summary.html (.md,
     .json) shows the night and the trends. Exit code 0 when nothing is worse, 1 when a result is worse or rejected, 2
     when a recipe failed or ran out of time, the result could not be sent, or another nightly is at work.
+
+    Examples:
+        kpufit nightly
+        kpufit nightly --with nncase=1.8.0.20220929
+
     """
     from pipeline.errors import EXIT_ACCEPTED, EXIT_ERROR, KpufitError
     from pipeline.nightly.command import Wanted, send

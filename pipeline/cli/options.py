@@ -7,9 +7,21 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import complete
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A name in recipes/, or the path of a YAML file.")]
-Firmware = Annotated[str | None, typer.Option("--firmware", "-f", help="A file of configs/firmware, or all.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A name in recipes/, or the path of a YAML file.", autocompletion=complete.recipes
+    ),
+]
+Firmware = Annotated[
+    str | None,
+    typer.Option(
+        "--firmware", "-f", help="A file of configs/firmware, or all.", autocompletion=complete.firmwares_or_all
+    ),
+]
 Load = Annotated[str, typer.Option(help="sd, flash or flash-stream.")]
 Camera = Annotated[str, typer.Option(help="none, qqvga, qvga or vga.")]
 Lcd = Annotated[bool, typer.Option(help="Whether an LCD buffer is held.")]

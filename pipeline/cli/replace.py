@@ -37,6 +37,10 @@ def replace(
     Labels are not needed: they only judge, on a fifth of the images that nothing is learnt from. Without images the
     structure is made and marked unverified. Exit code 1 when a layer that nothing replaces stays on the CPU beside a
     classifier's head, does not compile or would give wrong numbers; the rest is done and written all the same.
+
+    Examples:
+        kpufit replace model.onnx -o mended.onnx --data images
+
     """
     from pipeline.files import write_bytes
     from pipeline.kpu.check import check_network

@@ -7,7 +7,15 @@ from pipeline.cli.output import print_json
 
 
 def rules(as_json: Json = False) -> None:
-    """Print every limit of the KPU and every trap of nncase 1.9 that `check` knows: what holds, why, what mends it."""
+    """Print every limit of the KPU and every trap of nncase 1.9 that `check` knows: what holds, why, what mends it.
+
+    Exit code 0.
+
+    Examples:
+        kpufit rules | less
+        kpufit rules --json
+
+    """
     from pipeline.kpu.rules import all_rules
     from pipeline.kpu.rules.document import rules_json, rules_markdown
 

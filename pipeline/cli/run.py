@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import complete
 from pipeline.cli.options import Json
 from pipeline.cli.output import console, print_json
 from pipeline.errors import EXIT_ERROR
@@ -15,21 +16,36 @@ from pipeline.errors import EXIT_ERROR
 def run(
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE]...", help="Recipes of params.yaml; all of them if none is given."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Recipes of params.yaml; all of them if none is given.",
+            autocompletion=complete.recipes,
+        ),
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Allow recipes with `model: {source: torch}` to run their Python code.")
     ] = False,
+    until: Annotated[
+        str, typer.Option(metavar="STAGE", help="The last stage to run.", autocompletion=complete.stages)
+    ] = "accept",
     as_json: Json = False,
 ) -> None:
     """Run the pipeline (`dvc repro`) and print what came of it, stage by stage.
 
     Only what a change touches runs again. Exit code 0 when every recipe was accepted, 1 when one was rejected.
+
+    Examples:
+        kpufit run
+        kpufit run fashion-mnist-mini --until prune
+
     """
     from pipeline.errors import RecipeError
+    from pipeline.stages.layout import STAGES
     from pipeline.stages.manifest import refresh_manifests
     from pipeline.stages.repro import listed_recipes, reproduce
 
+    if until not in STAGES:
+        raise typer.BadParameter(f"stages: {', '.join(STAGES)}", param_hint="--until")
     root = Path.cwd()
     listed = listed_recipes(root)
     names = recipes or listed
@@ -37,7 +53,7 @@ def run(
         if name not in listed:
             raise RecipeError("is not listed in params.yaml", where=name, remedy=f"kpufit add {name}")
     refresh_manifests(root, names)
-    code = reproduce(root, names, trust=trust)
+    code = reproduce(root, names, trust=trust, until=until)
     if code != EXIT_ERROR:
         _summarise(root, names, as_json)
     raise typer.Exit(code)
@@ -45,11 +61,20 @@ def run(
 
 def summary(
     recipes: Annotated[
-        list[str] | None, typer.Argument(metavar="[RECIPE]...", help="All listed ones if none is given.")
+        list[str] | None,
+        typer.Argument(metavar="RECIPE", help="All listed ones if none is given.", autocompletion=complete.recipes),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the result of the last run again: a row a stage, and the verdict."""
+    """Print the result of the last run again: a row a stage, and the verdict.
+
+    Exit code 0 whatever the verdict was; 2 when there is no such recipe.
+
+    Examples:
+        kpufit summary
+        kpufit summary fashion-mnist-mini --json
+
+    """
     from pipeline.stages.repro import listed_recipes
 
     root = Path.cwd()

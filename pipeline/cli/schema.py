@@ -6,7 +6,14 @@ from pipeline.cli.output import print_json
 
 
 def schema() -> None:
-    """Print the JSON Schema of a recipe (for an editor that completes YAML)."""
+    """Print the JSON Schema of a recipe (for an editor that completes YAML).
+
+    Exit code 0.
+
+    Examples:
+        kpufit schema > recipe.schema.json
+
+    """
     from pipeline.recipe import Recipe
 
     print_json(Recipe.model_json_schema())

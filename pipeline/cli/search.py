@@ -36,9 +36,12 @@ def search(
     Goes on where it was left, after Ctrl-C or a crash too. The same command on other machines, with the same
     --storage, shares the work. `kpufit run RECIPE` then builds what was chosen; it also searches by itself.
 
-    Examples: `kpufit search fashion-mnist-mini-search --workers 2`, then `--apply 17` for another point of the front.
-
     Exit code 0 when the search has ended, 2 when it could not, 130 after Ctrl-C.
+
+    Examples:
+        kpufit search fashion-mnist-mini-search --workers 2
+        kpufit search fashion-mnist-mini-search --apply 17
+
     """
     from pipeline.report.search import front_table, summary_line
     from pipeline.stages.applying import apply_trial

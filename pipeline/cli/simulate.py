@@ -18,7 +18,14 @@ def simulate(
     output: Annotated[Path, typer.Option("--output", "-o", help="The .npy file to write, N × the output's shape.")],
     as_json: Json = False,
 ) -> None:
-    """Run a kmodel v3, v4 or v5 on images, bit for bit as nncase 1.9's Simulator says the KPU computes."""
+    """Run a kmodel v3, v4 or v5 on images, bit for bit as nncase 1.9's Simulator says the KPU computes.
+
+    Exit code 0 when the outputs are written, 2 when they cannot be.
+
+    Examples:
+        kpufit simulate network.kmodel --input images.npy -o outputs.npy
+
+    """
     import numpy as np
 
     from pipeline.errors import DataError

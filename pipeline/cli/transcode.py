@@ -24,7 +24,14 @@ def transcode(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Carry nncase 1.9's v5 over to v4 or v3, which MaixPy and CanMV load; refuses what those cannot hold."""
+    """Carry nncase 1.9's v5 over to v4 or v3, which MaixPy and CanMV load; refuses what those cannot hold.
+
+    Exit code 0 when the file is written, 2 when it cannot be.
+
+    Examples:
+        kpufit transcode nncase.kmodel --to v4 -o network.kmodel --head network.onnx
+
+    """
     from pipeline.files import write_bytes
     from pipeline.kmodel.read import read
     from pipeline.kmodel.transcode import transcode as carry_over

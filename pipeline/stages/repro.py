@@ -73,7 +73,9 @@ def add_recipe(root: Path, name: str) -> bool:
     return True
 
 
-def dvc_repro(root: Path, recipes: Sequence[str], *, trust: bool = False) -> tuple[list[str], dict[str, str]]:
+def dvc_repro(
+    root: Path, recipes: Sequence[str], *, trust: bool = False, until: str = "accept"
+) -> tuple[list[str], dict[str, str]]:
     """Return the command that brings recipes up to date and the environment to run it in, in ``root``.
 
     What a killed DVC left behind, and would refuse to start with, is removed.
@@ -91,7 +93,7 @@ def dvc_repro(root: Path, recipes: Sequence[str], *, trust: bool = False) -> tup
     if running.exists() and not running.read_text().strip():
         running.unlink()  # DVC was killed while it wrote this list of running stages
     dvc = dvc_program()
-    return [str(dvc), "repro", "--keep-going", *(f"accept@{name}" for name in recipes)], environment
+    return [str(dvc), "repro", "--keep-going", *(f"{until}@{name}" for name in recipes)], environment
 
 
 def failed_stages(said: str) -> frozenset[str]:
@@ -120,7 +122,7 @@ def dvc_program() -> Path:
     return dvc
 
 
-def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int:
+def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False, until: str = "accept") -> int:
     """Run ``dvc repro`` for the recipes and return 0 (accepted), 1 (one was rejected) or 2 (something failed).
 
     What DVC prints is passed through.
@@ -129,7 +131,7 @@ def reproduce(root: Path, recipes: Sequence[str], *, trust: bool = False) -> int
         SetupError: DVC is not installed in this environment.
 
     """
-    command, environment = dvc_repro(root, recipes, trust=trust)
+    command, environment = dvc_repro(root, recipes, trust=trust, until=until)
     failed: set[str] = set()
     with subprocess.Popen(
         command,
