@@ -13,6 +13,7 @@ from pipeline.report.memory_bar import memory_bar
 from pipeline.report.network import fates
 from pipeline.report.plots import error_plot, path_plot, plotly_script
 from pipeline.report.results import RunResults, dicts
+from pipeline.report.searched import search_section
 from pipeline.report.summary import StageRow, stage_rows
 from pipeline.report.text import count, decimal, percent, words
 
@@ -22,6 +23,7 @@ def page(results: RunResults) -> str:
     rows = stage_rows(results)
     evaluated, quantised = results.report("evaluate"), results.report("quantise")
     matrix = confusion(results)
+    found = search_section(results.report("search"))
     plots = {"path": path_plot(rows), "errors": error_plot(dicts(evaluated.get("layers")))}
     return render(
         "page.html",
@@ -31,6 +33,7 @@ def page(results: RunResults) -> str:
         lead=_lead(results, rows),
         bar=memory_bar(results),
         path=tables.path(rows),
+        search=found,
         fates=fates(results),
         layers=tables.kmodel_layers(results),
         pruned=tables.pruned_groups(results),
@@ -49,7 +52,7 @@ def page(results: RunResults) -> str:
         newly=(evaluated.get("newly_wrong"), evaluated.get("newly_right")),
         agreement=_agreement(results),
         plots=plots,
-        plotly=plotly_script() if any(plots.values()) else "",
+        plotly=plotly_script() if found or any(plots.values()) else "",
     )
 
 

@@ -17,6 +17,8 @@ from pipeline.report.text import decimal, percent
 
 FIRST, SECOND = "#3f86b5", "#b8741a"
 """Blue and ochre that stand out by 3:1 or more from both the light and the dark page."""
+THIRD = "#80868d"
+"""Grey that does so too, for what is not in front."""
 _GRID = "rgba(128, 128, 128, 0.35)"
 _LONGEST_NAME = 22
 _ROW, _LOW_ROW, _MARGIN = 22, 15, 90
@@ -78,7 +80,7 @@ def error_plot(layers: Sequence[Mapping[str, Any]]) -> Plot | None:
     bars = [(name, value) for name, value in known if isinstance(value, int | float)]
     if not bars:
         return None
-    numbers = [f"{index} {_short(name)}" for index, (name, _) in enumerate(bars, 1)]
+    numbers = [f"{index} {short(name)}" for index, (name, _) in enumerate(bars, 1)]
     values = [value for _, value in bars]
     figure = go.Figure(go.Bar(x=values, y=numbers, orientation="h", marker={"color": FIRST}, name="SNR"))
     figure.update_xaxes(title_text="SNR, dB", rangemode="tozero")
@@ -114,8 +116,8 @@ def as_plot(name: str, caption: str, description: str, figure: Any, height: int)
     return Plot(name, caption, description, Markup(text), height)  # noqa: S704 - nothing in it can end the script
 
 
-def _short(name: str) -> str:
-    """Plotly takes a label for markup."""
+def short(name: str) -> str:
+    """Return a label of bearable length, escaped: plotly takes it for markup."""
     if len(name) > _LONGEST_NAME:
         half = (_LONGEST_NAME - 1) // 2
         name = f"{name[:half]}…{name[-half:]}"

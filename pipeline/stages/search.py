@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
 import yaml
+from optuna.distributions import distribution_to_json
 
 from pipeline.search.front import choose, count, front_of, point_json, points_of
+from pipeline.search.history import history
+from pipeline.search.importance import importances
+from pipeline.search.sensitivity import SHARES
 from pipeline.search.space import Settings, settings_of
 from pipeline.search.study import storage_errors
 from pipeline.stages.layout import Chosen, Run
@@ -38,6 +43,7 @@ def results(run: Run, found: Searched) -> tuple[Settings, dict[str, float | int]
     settings = search_of(run)
     with storage_errors(found.place):
         trials, attributes = found.study.get_trials(deepcopy=False), found.study.user_attrs
+        mattered = importances(found.study, settings.objectives)
     points, counts = points_of(trials), count(trials)
     front = front_of(points, settings.objectives)
     chosen = choose(points, settings.min_accuracy)
@@ -58,7 +64,15 @@ def results(run: Run, found: Searched) -> tuple[Settings, dict[str, float | int]
         "counts": asdict(counts),
         "front": [point.number for point in front],
         "points": [point_json(point) for point in points],
+        "chance": 1 / len(run.recipe.data.labels),
         "sensitivity": attributes.get("sensitivity", {}),
+        "sensitivity_shares": list(SHARES),
+        "importances": mattered,
+        "space": {
+            name: json.loads(distribution_to_json(each))["attributes"]
+            for name, each in found.problem.space.dimensions.items()
+        },
+        "trials": history(trials),
     }
     return settings_of(chosen.params, found.problem.space), metrics, report
 

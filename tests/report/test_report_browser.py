@@ -11,6 +11,7 @@ from browser import DESK, PHONE, browser, chromium, open_page
 from kpu.prediction_networks import ALL_KPU, Builder
 from pages import assert_plots_are_drawn, assert_sound, assert_verdict_above_the_fold
 from report_samples import FULL, picture
+from search_samples import search_report
 from selenium.webdriver import Chrome
 
 from pipeline.firmware.predicted import check_for, chosen_profiles
@@ -35,12 +36,13 @@ def driver() -> Iterator[Chrome]:
 
 
 def largest() -> RunResults:
-    """MobileNet, as many classes as a matrix is shown for, and 24 pictures that nothing makes smaller."""
+    """MobileNet, as many classes as a matrix is shown for, 24 pictures that nothing makes smaller, and a long search."""
     network = check_network(ALL_KPU["mobilenet"]().model(), 4)
     layers = [layer.name for layer in network.network.layers]
     names = [f"a class with a rather long name, number {number}" for number in range(MOST_CLASSES)]
     tried = {"rule": "large-kernel", "kind": "learned", "why": "no: " + "3×3 is a kernel of the KPU, " * 3}
     reports = {
+        "search": search_report(evaluated=100, rejected=1000, stopped=100, groups=40),
         "replace": {"layers": [{"name": name, "op": "Conv2d", "tried": [tried] * 9, "becomes": []} for name in layers]},
         "evaluate": {
             **FULL.reports["evaluate"],
@@ -58,6 +60,8 @@ PAGES = {
     "largest": lambda: page(largest()),
     "nothing has run": lambda: page(RunResults("empty")),
 }
+DRAWN = {"full": 2, "largest": 6, "nothing has run": 0}
+"""Plots of each page."""
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -71,7 +75,7 @@ def test_a_report_is_sound_at_every_width(driver: Chrome, tmp_path: Path, name: 
     assert opened.ask("window.hacked") is None
     if name != "nothing has run":
         assert_verdict_above_the_fold(opened, "Rejected")
-        assert_plots_are_drawn(opened, 2)
+    assert_plots_are_drawn(opened, DRAWN[name])
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

@@ -45,5 +45,5 @@ def test_text_and_shapes_stand_out(theme: dict[str, str]) -> None:
     for behind in ("page", "card"):
         for name in TEXT:
             assert contrast(theme[name], theme[behind]) >= TEXT_RATIO, (name, behind)
-    for colour in (plots.FIRST, plots.SECOND):
+    for colour in (plots.FIRST, plots.SECOND, plots.THIRD):
         assert contrast(colour, theme["page"]) >= SHAPE_RATIO
