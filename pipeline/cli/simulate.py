@@ -11,6 +11,9 @@ from pipeline.cli.kmodel_file import read_bytes
 from pipeline.cli.options import Json, KmodelFile
 from pipeline.cli.output import print_json
 
+_IMAGES_A_STEP = 1024
+"""Of the progress bar: enough for every core at a time."""
+
 
 def simulate(
     file: KmodelFile,
@@ -31,14 +34,18 @@ def simulate(
     from pipeline.errors import DataError
     from pipeline.files import replacing
     from pipeline.kmodel.read import read
-    from pipeline.kpu.simulate import simulate as run_kmodel
+    from pipeline.kpu.simulate import prepare, run_program
+    from pipeline.progress import track
 
     try:
         values = np.load(images, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"is not a .npy file of numbers ({error})", where=str(images)) from error
     kmodel = read(read_bytes(file), where=str(file))
-    outputs = run_kmodel(kmodel, values)
+    program = prepare(kmodel)
+    firsts = range(0, max(len(values), 1), _IMAGES_A_STEP)
+    parts = [run_program(program, values[first : first + _IMAGES_A_STEP]) for first in track(firsts, "simulating")]
+    outputs = [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
     if len(outputs) > 1:
         with replacing(output.with_suffix(".npz")) as temporary, temporary.open("wb") as stream:
             np.savez(stream, *outputs)

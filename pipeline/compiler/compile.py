@@ -17,6 +17,7 @@ from pipeline.errors import DataError, ToolError
 from pipeline.files import exchange_folder
 from pipeline.kmodel.canonical import canonical_v5
 from pipeline.network.contract import InputContract
+from pipeline.progress import track
 
 #: A compile takes 0.2–1.6 s for MobileNetV1 at 224×224 (measured); what takes ten minutes hangs.
 TIMEOUT_S = 600.0
@@ -97,7 +98,9 @@ def compile_network(
         }
         job.write_text(json.dumps(content))
         tool = Tool("nncase", nncase_python, "compile.py", _REMEDIES, _REMEDY)
-        list(run_jobs(tool, [job], workers=1, timeout_s=timeout_s or time_limit_s(TIMEOUT_S), where=where))
+        running = run_jobs(tool, [job], workers=1, timeout_s=timeout_s or time_limit_s(TIMEOUT_S), where=where)
+        for _ in track(running, "compiling", total=1):
+            pass
         log = log_of(job).read_text(errors="replace")
         if not kmodel.is_file() or kmodel.stat().st_size == 0:
             raise ToolError("nncase ended without writing a kmodel", where=where, remedy=_REMEDY, log=log)

@@ -13,6 +13,7 @@ import yaml
 
 from pipeline.errors import EXIT_ACCEPTED, EXIT_ERROR, EXIT_REJECTED, RecipeError, SetupError
 from pipeline.files import write_text, yaml_problem
+from pipeline.progress import terminal_of_stderr
 from pipeline.recipe import recipe_path
 from pipeline.stages.manifest import refresh_manifests
 
@@ -84,7 +85,7 @@ def dvc_repro(
         SetupError: DVC is not installed in this environment.
 
     """
-    environment = dict(os.environ)
+    environment = {**os.environ, **terminal_of_stderr()}
     if trust:
         environment["KPUFIT_TRUST"] = "1"
     bin_folder = Path(sys.executable).parent
