@@ -45,7 +45,7 @@ def sensitivity(problem: Problem) -> Sensitivity:
 def by_sensitivity(problem: Problem, measured: Sensitivity, budgets: Sequence[int]) -> list[dict[str, int] | None]:
     """Return for each budget (bytes) the channels that each group keeps, pruned where the loss rises least for a byte.
 
-    Bytes a channel are predicted anew after each budget, as they fall when the neighbours shrink. None where even the
+    The price of a group's channels rises as it shrinks, which keeps one group from becoming the bottleneck. Bytes a channel are predicted anew after each budget, as they fall when the neighbours shrink. None where even the
     smallest network is over the budget.
     """
     channels = {group.name: group.channels for group in problem.groups}
@@ -61,7 +61,9 @@ def by_sensitivity(problem: Problem, measured: Sensitivity, budgets: Sequence[in
                     rise = _at(measured[name], 1 - fewer / channels[name]) - _at(
                         measured[name], 1 - count / channels[name]
                     )
-                    options.append((rise / (prices[name] * (count - fewer)), name, fewer))
+                    # As in ``pruning.solve``: what is left takes up the work of what is gone.
+                    scarce = channels[name] / fewer
+                    options.append((rise * scarce / (prices[name] * (count - fewer)), name, fewer))
             if not options:
                 break
             _, name, fewer = min(options)
