@@ -45,8 +45,9 @@ def sensitivity(problem: Problem) -> Sensitivity:
 def by_sensitivity(problem: Problem, measured: Sensitivity, budgets: Sequence[int]) -> list[dict[str, int] | None]:
     """Return for each budget (bytes) the channels that each group keeps, pruned where the loss rises least for a byte.
 
-    The price of a group's channels rises as it shrinks, which keeps one group from becoming the bottleneck. Bytes a channel are predicted anew after each budget, as they fall when the neighbours shrink. None where even the
-    smallest network is over the budget.
+    The price of a group's channels rises as it shrinks, which keeps one group from becoming the bottleneck. Bytes a
+    channel are predicted anew after each budget, as they fall when the neighbours shrink. None where even the smallest
+    network is over the budget.
     """
     channels = {group.name: group.channels for group in problem.groups}
     keep, now = dict(channels), _bytes(problem, channels)

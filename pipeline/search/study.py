@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import logging
+import os
+import sqlite3
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.errors import StorageError
 from pipeline.files import make_folder
+from pipeline.search.database import Database, damage_of
 from pipeline.search.space import Params, Space
 
-#: A worker says so often that it is alive, and counts as dead after so long without: in between lie the seconds for
-#: which compiling machine code (Numba's) may hold the interpreter.
-HEARTBEAT_S, GRACE_S = 5, 30
+T = TypeVar("T")
 
-_DAMAGED = ("malformed", "not a database", "no such table", "no such column")
+GRACE_S = 30
+"""A worker counts as dead after so long without a heartbeat: for some of it, compiling machine code (Numba's) may hold
+the interpreter. ``KPUFIT_SEARCH_GRACE_S`` sets another, the same for all workers of a study."""
+_GRACE = "KPUFIT_SEARCH_GRACE_S"
+_BEATS = 6  # in that time
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
+OPENING_S = 10.0
+"""For how long a database may be away when a search starts: an address that is wrong should be said soon."""
+
+_DAMAGED = ("malformed", "not a database", "no such table", "no such column", "disk image")
 _FULL = ("disk is full", "No space left", "disk I/O error", "readonly database", "unable to open database file")
+_REFUSED = ("authentication failed", "no password supplied", "does not exist", "permission denied", "NoSuchModule")
 """What SQLite's and PostgreSQL's messages say then."""
 
 ERROR, SURPLUS = "error", "surplus"
@@ -79,6 +93,7 @@ def experimental() -> Iterator[None]:
     """Use what Optuna calls experimental: grouped spaces (2.8 and later) and heartbeats (2.9 and later)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")  # see ``at_work``
         yield
 
 
@@ -111,25 +126,46 @@ def place_of(root: Path, recipe: str, identity: str, storage: str) -> Place:
     return Place(url.render_as_string(hide_password=False), name, folder)
 
 
-def open_study(place: Place, objectives: Sequence[str], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
-    """Open a study, or begin it.
+def open_study(
+    place: Place,
+    objectives: Sequence[str],
+    sampler: optuna.samplers.BaseSampler,
+    *,
+    patience_s: float = OPENING_S,
+) -> optuna.Study:
+    """Open a study, or begin it; of several that begin at once, the later ones find it begun when they try again.
+
+    Args:
+        place: where it is kept.
+        objectives: as the recipe names them.
+        sampler: of candidates.
+        patience_s: for how long the database may be away.
 
     Raises:
-        DatabaseError: the database cannot be reached, or its file is damaged.
+        DatabaseError: the database cannot be reached, or its file is damaged, and was not changed.
         StorageError: the folder cannot be made.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    with storage_errors(place), experimental():
-        if place.file is not None:
-            make_folder(place.file.parent)
-        wait = {"timeout": 60} if place.file is not None else {"connect_timeout": 10}
-        storage = RDBStorage(
+    return patiently(place, lambda: _open(place, objectives, sampler), patience_s)
+
+
+def _open(place: Place, objectives: Sequence[str], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    if place.file is not None:
+        make_folder(place.file.parent)
+        damage = damage_of(place.file)
+        if damage is not None:
+            raise _damaged(place, damage)
+    grace = max(int(os.environ.get(_GRACE, GRACE_S)), 2)
+    # A network that is gone without a word would else be noticed after a quarter of an hour.
+    wait = {"timeout": 60} if place.file is not None else {"connect_timeout": 10, "tcp_user_timeout": 60_000}
+    with experimental():
+        storage = Database(
             place.url,
             engine_kwargs={"connect_args": wait, "pool_pre_ping": True},
-            heartbeat_interval=HEARTBEAT_S,
-            grace_period=GRACE_S,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+            heartbeat_interval=max(grace // _BEATS, 1),
+            grace_period=grace,
+            heartbeat_stale_trial_callback=give_back,
         )
         return optuna.create_study(
             study_name=place.name,
@@ -149,8 +185,35 @@ def storage_errors(place: Place) -> Iterator[None]:
     """
     try:
         yield
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
         raise _database_error(place, _deepest(error)) from error
+
+
+def patiently(place: Place, act: Callable[[], T], patience_s: float) -> T:
+    """Return what ``act`` gives; while the database is away, wait, ever longer, and try again.
+
+    Args:
+        place: the database.
+        act: may be done again after any part of it.
+        patience_s: for how long it may be away.
+
+    Raises:
+        DatabaseError: it stays away, or waiting is no use.
+    """
+    pause, away_since = _FIRST_PAUSE_S, None
+    while True:
+        started = time.monotonic()
+        try:
+            with storage_errors(place):
+                return act()
+        except DatabaseError as error:
+            now = time.monotonic()
+            if away_since is None or now - started > patience_s:  # between two outages it was there
+                pause, away_since = _FIRST_PAUSE_S, now
+            if error.lasting or now + pause > away_since + patience_s:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 def _deepest(error: BaseException) -> str:
@@ -163,13 +226,7 @@ def _deepest(error: BaseException) -> str:
 def _database_error(place: Place, text: str) -> DatabaseError:
     first = text.splitlines()[0] if text else "no message"
     if any(sign in text for sign in _DAMAGED):
-        return DatabaseError(
-            f"is damaged ({first})",
-            where=place.shown,
-            remedy="put a copy of the file back, or move it away: the search then begins anew, and reuses the results "
-            f"of steps that are kept in {place.folder / 'cache'}",
-            lasting=True,
-        )
+        return _damaged(place, first)
     if any(sign in text for sign in _FULL):
         return DatabaseError(
             f"cannot be written ({first}); every trial that ended is kept",
@@ -177,11 +234,28 @@ def _database_error(place: Place, text: str) -> DatabaseError:
             remedy="free space there; the same command goes on with the study",
             lasting=True,
         )
+    if any(sign in text for sign in _REFUSED):
+        return DatabaseError(
+            f"cannot be used ({first})",
+            where=place.shown,
+            remedy="see user, password and name of the database; PGPASSWORD or ~/.pgpass can hold the password",
+            lasting=True,
+        )
     return DatabaseError(
         f"cannot be used ({first})",
         where=place.shown,
         remedy="see that the database runs and can be reached; the same command goes on with the study",
         lasting=False,
+    )
+
+
+def _damaged(place: Place, what: str) -> DatabaseError:
+    return DatabaseError(
+        f"is damaged ({what})",
+        where=place.shown,
+        remedy="put a copy of the file back, or move it away: the search then begins anew, and reuses the results "
+        f"of steps that are kept in {place.folder / 'cache'}",
+        lasting=True,
     )
 
 
@@ -205,30 +279,50 @@ def active(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def is_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) -> bool:
-    """Return whether enough others that came before are done or under way, or one of them is this one again.
+    """Return whether enough others are done, or under way and before it, or one of them is this one again.
 
     Every worker answers alike, whoever asks first: order is by number.
     """
     mine = (origin(trial), trial.number)
-    others = [other for other in (*finished(trials), *active(trials)) if other.number != trial.number]
-    before = {origin(other) for other in others if (origin(other), other.number) < mine}
-    return origin(trial) in before or len(before) >= wanted
+    earlier = [other for other in active(trials) if (origin(other), other.number) < mine]
+    ahead = {origin(other) for other in (*finished(trials), *earlier)}
+    return origin(trial) in ahead or len(ahead) >= wanted
+
+
+@contextmanager
+def at_work(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
+    """Tell the others that this trial's worker is alive."""
+    with get_heartbeat_thread(trial._trial_id, study._storage):
+        yield
 
 
 def retry_lost(study: optuna.Study) -> None:
-    """Enqueue again what failed without a reason and was not repeated: a worker died between the two."""
+    """Enqueue again what failed without a reason and was not repeated: its worker is dead."""
+    with experimental():
+        optuna.storages.fail_stale_trials(study)
     trials = study.get_trials(deepcopy=False)
     repeated = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
     for trial in trials:
         lost = trial.state == TrialState.FAIL and not {ERROR, SURPLUS} & set(trial.user_attrs)
-        if lost and trial.number not in repeated:
+        if lost and trial.number not in repeated:  # the worker that found it dead died itself before it said so
             give_back(study, trial)
 
 
 def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Enqueue a trial again, as Optuna does for a worker that died."""
-    with experimental():
-        RetryHeartbeatStaleTrialCallback()(study, trial)
+    """Enqueue a trial again, as Optuna's RetryHeartbeatStaleTrialCallback does, but with nothing of what was measured.
+
+    What it came to before would count for the next, which may be stopped where that one went on.
+    """
+    known = {name: value for name, value in trial.system_attrs.items() if name == "fixed_params"}
+    history = [*trial.system_attrs.get("retry_history", ()), trial.number]
+    study.add_trial(
+        create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            system_attrs={**known, "failed_trial": origin(trial), "retry_history": history},
+        )
+    )
 
 
 def enqueue(study: optuna.Study, points: Sequence[Params], space: Space) -> None:

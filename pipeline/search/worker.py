@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
-from optuna.artifacts import upload_artifact
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from pipeline.errors import KpufitError, StorageError
-from pipeline.search.artifacts import Store
+from pipeline.search.artifacts import Store, keep
 from pipeline.search.evaluate import Measured, evaluate
 from pipeline.search.problem import Problem
 from pipeline.search.rungs import Result, beaten_by, goes_on, share_of
 from pipeline.search.size import hold_against, size
-from pipeline.search.space import Settings, settings_of, suggest
+from pipeline.search.space import Params, Settings, settings_of, suggest
 from pipeline.search.study import (
     ERROR,
     SURPLUS,
     DatabaseError,
     Place,
     active,
+    at_work,
     experimental,
     finished,
-    give_back,
     is_surplus,
     origin,
+    patiently,
     retry_lost,
-    storage_errors,
 )
 
-_WAIT_S = 1.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-_PATIENCE_S = 600.0
+PATIENCE_S = 600.0
 """For how long a database may be away."""
+_WAIT_S = 1.0
+_STOPPING_S = 5.0
+"""For how long it may be away when the search is stopped: what is not given back then counts as dead later."""
 _LONGEST_ATTRIBUTE = 2000  # characters; Optuna's RDB storage holds 2,048 an attribute
 _MOST_CANDIDATES = 200
 """Candidates of any kind for each one that is to be evaluated fully: in a space where so few fit, there are no more."""
@@ -63,87 +62,118 @@ class How:
     sized: bool = True
 
 
-class _GivenUpError(Exception):
-    """A candidate that failed for a reason that is noted."""
+class _RejectedError(optuna.TrialPruned):
+    """A candidate that does not fit."""
+
+
+class _SurplusError(Exception):
+    """Enough other candidates are done or under way."""
 
 
 def work(
-    problem: Problem, study: optuna.Study, place: Place, how: How, store: Store, *, patience_s: float = _PATIENCE_S
+    problem: Problem, study: optuna.Study, place: Place, how: How, store: Store, *, patience_s: float = PATIENCE_S
 ) -> None:
-    """Evaluate candidates until enough are, here or elsewhere.
+    """Evaluate candidates until enough are, here or elsewhere, and none is under way.
 
-    A database that is away is waited for, ever longer. A candidate given up half-way (Ctrl-C) is enqueued again.
+    A database that is away is waited for. A candidate given up half-way (Ctrl-C, a full disk) is enqueued again.
 
     Raises:
         StorageError: the disk is full, the database's file is damaged, or it stays away.
         KpufitError: one candidate after another failed; the last one's error.
         KeyboardInterrupt: asked to stop; the candidate under way is given back.
     """
-    pause, away_since = _FIRST_PAUSE_S, None
     failures: list[KpufitError] = []
-    while True:
+    while (trial := patiently(place, lambda: _next(study, how), patience_s)) is not None:
         try:
-            with storage_errors(place):
-                if not _step(problem, study, place, how, store, failures):
-                    return
-            pause, away_since = _FIRST_PAUSE_S, None
-        except DatabaseError as error:
-            away_since = away_since or time.monotonic()
-            if error.lasting or time.monotonic() - away_since > patience_s:
-                raise
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            with at_work(study, trial):
+                failures = _evaluate(trial, problem, place, how, store, failures, patience_s)
+        except UpdateFinishedTrialError:
+            continue  # we were taken for dead, and the candidate is tried again: what was computed is reused
+        except (KeyboardInterrupt, StorageError):
+            _hand_back(trial, place)
+            raise
         if len(failures) >= _MOST_FAILURES:
             raise failures[-1]
 
 
-def _step(
-    problem: Problem, study: optuna.Study, place: Place, how: How, store: Store, failures: list[KpufitError]
-) -> bool:
-    """Evaluate one candidate, or wait for others; False when there is nothing left to do."""
-    retry_lost(study)
-    trials = study.get_trials(deepcopy=False)
-    done, under_way = finished(trials), active(trials)
-    if len(done) >= how.trials or len(trials) >= _MOST_CANDIDATES * how.trials:
-        return False
-    waiting = any(trial.state == TrialState.WAITING for trial in under_way)
-    if not waiting and len({origin(trial) for trial in (*done, *under_way)}) >= how.trials:
+def _next(study: optuna.Study, how: How) -> optuna.Trial | None:
+    """Return the next candidate, after waiting for others if need be; None when there is nothing left to do."""
+    while True:
+        retry_lost(study)
+        trials = study.get_trials(deepcopy=False)
+        under_way = active(trials)
+        waiting = any(trial.state == TrialState.WAITING for trial in under_way)
+        origins = {origin(trial) for trial in (*finished(trials), *under_way)}
+        enough = len(origins) >= how.trials or len(trials) >= _MOST_CANDIDATES * how.trials
+        if waiting or not enough:
+            with experimental():
+                return study.ask()
+        if not under_way:
+            return None
         time.sleep(_WAIT_S)
-        with experimental():
-            optuna.storages.fail_stale_trials(study)
-        return True
-    begun: list[int] = []
 
-    def objective(trial: optuna.Trial) -> Sequence[float]:
-        begun.append(trial.number)
-        try:
-            values = _candidate(trial, problem, place, how, store)
-        except StorageError:
-            raise
-        except KpufitError as error:
-            trial.set_user_attr(ERROR, str(error)[:_LONGEST_ATTRIBUTE])
-            failures.append(error)
-            raise _GivenUpError from error
-        failures.clear()
-        return values
+
+def _evaluate(
+    trial: optuna.Trial,
+    problem: Problem,
+    place: Place,
+    how: How,
+    store: Store,
+    failures: list[KpufitError],
+    patience_s: float,
+) -> list[KpufitError]:
+    """Evaluate a candidate and tell the study what it came to; return the failures in a row up to now."""
+    study, first = trial.study, [trial]
+
+    def candidate() -> Sequence[float]:
+        # Made anew after an outage: what was asked for before is what the database has of it.
+        now = first.pop() if first else optuna.Trial(study, trial._trial_id)
+        return _candidate(now, problem, place, how, store)
+
+    def tell(state: TrialState, values: Sequence[float] | None = None, noted: Params | None = None) -> None:
+        def act() -> None:
+            for name, value in (noted or {}).items():
+                trial.set_user_attr(name, value)
+            study.tell(trial, values, state, skip_if_finished=True)
+
+        patiently(place, act, patience_s)
 
     try:
-        study.optimize(objective, n_trials=1, catch=(_GivenUpError,))
-    except KeyboardInterrupt:
-        _stop(study, begun)
+        tell(TrialState.COMPLETE, patiently(place, candidate, patience_s))
+        return []
+    except _RejectedError:
+        tell(TrialState.PRUNED)
+        return failures
+    except optuna.TrialPruned:
+        tell(TrialState.PRUNED)
+        return []
+    except _SurplusError:
+        tell(TrialState.FAIL, noted={SURPLUS: True})
+        return failures
+    except (StorageError, UpdateFinishedTrialError):
         raise
-    except optuna.exceptions.UpdateFinishedTrialError:
-        pass  # we were taken for dead, and the candidate is tried again: what was computed is reused
-    return True
+    except KpufitError as error:
+        tell(TrialState.FAIL, noted={ERROR: str(error)[:_LONGEST_ATTRIBUTE]})
+        return [*failures, error]
+    except Exception as error:  # ours: shown with its traceback, but the next worker goes on with another candidate
+        tell(TrialState.FAIL, noted={ERROR: repr(error)[:_LONGEST_ATTRIBUTE]})
+        raise
+
+
+def _hand_back(trial: optuna.Trial, place: Place) -> None:
+    """Give the candidate under way back, so that the next worker need not wait until it counts as dead."""
+
+    def act() -> None:
+        trial.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        retry_lost(trial.study)
+
+    with contextlib.suppress(DatabaseError):
+        patiently(place, act, _STOPPING_S)
 
 
 def _candidate(trial: optuna.Trial, problem: Problem, place: Place, how: How, store: Store) -> Sequence[float]:
     """Return a candidate's objectives; raises TrialPruned where it does not fit or is not worth the next rung."""
-    study = trial.study
-    trials = study.get_trials(deepcopy=False)
-    if is_surplus(trials[trial.number], trials, how.trials):
-        trial.set_user_attr(SURPLUS, True)
-        raise _GivenUpError
+    _check_wanted(trial, how)
     settings = settings_of(suggest(trial, problem.space), problem.space)
     if how.sized:
         started = time.perf_counter()
@@ -153,19 +183,31 @@ def _candidate(trial: optuna.Trial, problem: Problem, place: Place, how: How, st
         for name, over in sized.over.items():
             trial.set_constraint(name, over)
         if not sized.fits:
-            raise optuna.TrialPruned
+            raise _RejectedError
     measured = _lift(trial, problem, settings, place, how)
     if not how.sized:  # learnt only now that it is there
         for name, over in hold_against(problem, measured.facts).over.items():
             trial.set_constraint(name, over)
-    _keep(measured, trial, store)
+    _check_wanted(trial, how)
+    facts = {name: getattr(measured.facts, name) for name in ("kmodel_bytes", "heap_bytes", "kpu_bytes", "latency_ms")}
+    kept = keep(measured.kmodel, trial, store)
+    for name, value in {"kmodel": kept, "accuracy": measured.accuracy, **facts}.items():
+        trial.set_user_attr(name, value)
     return objectives_of(problem, measured)
+
+
+def _check_wanted(trial: optuna.Trial, how: How) -> None:
+    trials = trial.study.get_trials(deepcopy=False)
+    if is_surplus(trials[trial.number], trials, how.trials):
+        raise _SurplusError
 
 
 def _lift(trial: optuna.Trial, problem: Problem, settings: Settings, place: Place, how: How) -> Measured:
     """Evaluate a candidate rung by rung; raises TrialPruned where it is not worth the next."""
     for rung in range(how.rungs):
         last = rung == how.rungs - 1
+        if rung:
+            _check_wanted(trial, how)
         share = share_of(rung, how.rungs, how.effort)
         measured = evaluate(problem, settings, share, place.folder / "cache", trained=last)
         result = Result(measured.accuracy, measured.facts.kmodel_bytes)
@@ -198,22 +240,3 @@ def _at_rung(study: optuna.Study, rung: int, number: int) -> list[Result]:
         if value is not None and trial.number != number and trial.state != TrialState.FAIL:
             found[origin(trial)] = Result(*value)
     return list(found.values())
-
-
-def _keep(measured: Measured, trial: optuna.Trial, store: Store) -> None:
-    """Upload the kmodel, so that any machine has it."""
-    with tempfile.TemporaryDirectory(prefix="kpufit-") as folder:
-        path = Path(folder) / "network.kmodel"
-        path.write_bytes(measured.kmodel)
-        identifier = upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
-    facts = {name: getattr(measured.facts, name) for name in ("kmodel_bytes", "heap_bytes", "kpu_bytes", "latency_ms")}
-    for name, value in {"kmodel": identifier, "accuracy": measured.accuracy, **facts}.items():
-        trial.set_user_attr(name, value)
-
-
-def _stop(study: optuna.Study, numbers: Sequence[int]) -> None:
-    """Give the candidate under way back, so that the next worker need not wait until it counts as dead."""
-    for number in numbers:
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):
-            study.tell(number, state=TrialState.FAIL)
-            give_back(study, study.get_trials(deepcopy=False)[number])

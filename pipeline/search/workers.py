@@ -27,7 +27,8 @@ def run_workers(command: Sequence[str], count: int, watch: Callable[[], None]) -
     is dead. Each computes with one thread: so many small networks train faster side by side.
 
     Args:
-        command: ends with 0 when there is nothing left to do, else with another code and its reason on stderr.
+        command: stops on SIGTERM; ends with 0 when there is nothing left to do, else with another code and its reason
+            on stderr.
         count: processes.
         watch: called about twice a second.
 
@@ -37,7 +38,8 @@ def run_workers(command: Sequence[str], count: int, watch: Callable[[], None]) -
     """
     restarts = 0
     with _stopping() as workers:
-        workers += [_start(command) for _ in range(count)]
+        for _ in range(count):
+            workers.append(_start(command))
         while workers:
             time.sleep(_POLL_S)
             watch()
@@ -62,8 +64,14 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
-        preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 (one call of prctl, before any thread)
+        preexec_fn=partial(_prepare, os.getpid()),  # noqa: PLW1509 (two system calls, before any thread)
     )
+
+
+def _prepare(parent: int) -> None:
+    """In the worker: Ctrl-C in the terminal reaches it too, but it is for the parent to say when to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(parent)
 
 
 @contextmanager
@@ -74,7 +82,7 @@ def _stopping() -> Iterator[list[subprocess.Popen[bytes]]]:
         yield workers
     finally:
         for worker in workers:
-            worker.send_signal(signal.SIGINT)
+            worker.terminate()
         until = time.monotonic() + _STOP_S
         for worker in workers:
             try:

@@ -21,8 +21,17 @@ from pipeline.search.artifacts import store_at
 from pipeline.search.begin import begin
 from pipeline.search.problem import Problem
 from pipeline.search.progress import search_bar
-from pipeline.search.study import Place, finished, open_study, place_of, sampler_of, storage_errors
-from pipeline.search.worker import How, work
+from pipeline.search.study import (
+    OPENING_S,
+    Place,
+    active,
+    finished,
+    open_study,
+    place_of,
+    sampler_of,
+    storage_errors,
+)
+from pipeline.search.worker import PATIENCE_S, How, work
 from pipeline.search.workers import run_workers
 from pipeline.stages.layout import Run, open_run
 from pipeline.stages.networks import load_network
@@ -77,19 +86,21 @@ def problem_of(run: Run) -> Problem:
     )
 
 
-def open_search(run: Run, storage: str | None = None) -> Searched:
+def open_search(run: Run, storage: str | None = None, *, patience_s: float = OPENING_S) -> Searched:
     """Open a recipe's study, or begin an empty one.
 
     Args:
         run: the recipe.
         storage: the database's URL; the recipe's own unless given.
+        patience_s: for how long the database may be away.
 
     Raises:
         StorageError: the network is not trained yet, or the database cannot be used.
     """
     search, problem = search_of(run), problem_of(run)
     place = place_of(run.root, run.name, problem.identity, storage or search.storage)
-    return Searched(problem, place, open_study(place, search.objectives, sampler_of(run.recipe.seed)))
+    study = open_study(place, search.objectives, sampler_of(run.recipe.seed), patience_s=patience_s)
+    return Searched(problem, place, study)
 
 
 def search(
@@ -111,7 +122,8 @@ def search(
     """
     settings, found = search_of(run), open_search(run, storage)
     with storage_errors(found.place):
-        done = len(finished(found.study.get_trials(deepcopy=False))) >= settings.trials
+        trials = found.study.get_trials(deepcopy=False)
+        done = len(finished(trials)) >= settings.trials and not active(trials)
         if not done:
             torch.set_num_threads(1)  # what is measured is small, and other threads would only wait for each other
             begin(found.problem, found.study)
@@ -131,7 +143,7 @@ def main(arguments: list[str]) -> int:
     try:
         run = open_run(Path.cwd(), arguments[0])
         torch.set_num_threads(1)
-        found = open_search(run, os.environ[_STORAGE])
+        found = open_search(run, os.environ[_STORAGE], patience_s=PATIENCE_S)
         found.study.sampler.reseed_rng()  # workers of one seed would all draw the same
         settings = search_of(run)
         found.problem.prepare()
@@ -151,6 +163,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _interrupt(signum: int, frame: Any) -> None:
+    signal.signal(signum, signal.SIG_IGN)  # once: a second must not disturb how the candidate is given back
     raise KeyboardInterrupt
 
 
