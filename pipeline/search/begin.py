@@ -39,7 +39,8 @@ def begin(problem: Problem, study: optuna.Study) -> None:
         budgets = [int(share * min(problem.budget, whole)) for share in shares]
         # Importance first: of candidates of a size, its were the more accurate ones (8 kB: 82 % against 65 %).
         found = by_importance(problem, budgets)
-        found += by_sensitivity(problem, measured, budgets[: max(wanted - len(budgets), 0)])
+        missing = wanted - sum(kept is not None for kept in found)
+        found += by_sensitivity(problem, measured, budgets[:missing])
         points += [{**own_params(space), **keeping(space, kept)} for kept in found if kept is not None]
     different = [point for at, point in enumerate(points) if point not in points[:at]]
     fitting = [point for point in different if size(problem, settings_of(point, space)).fits]
