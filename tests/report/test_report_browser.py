@@ -36,7 +36,7 @@ def driver() -> Iterator[Chrome]:
 
 
 def largest() -> RunResults:
-    """MobileNet, as many classes as a matrix is shown for, 24 pictures that nothing makes smaller, and a long search."""
+    """MobileNet, as many classes as a matrix is shown for, 24 pictures that nothing makes smaller, a long search."""
     network = check_network(ALL_KPU["mobilenet"]().model(), 4)
     layers = [layer.name for layer in network.network.layers]
     names = [f"a class with a rather long name, number {number}" for number in range(MOST_CLASSES)]
