@@ -88,9 +88,9 @@ def _figures(found: Searched) -> list[tuple[str, str]]:
 
 def _told(found: Searched) -> list[str]:
     wanted = (
-        "the most accurate within the budget"
+        "for its accuracy, within the budget"
         if found.min_accuracy is None
-        else f"the smallest of at least {percent(found.min_accuracy)}, or the most accurate where none is"
+        else f"the smallest of at least {percent(found.min_accuracy)}, or for its accuracy where none is"
     )
     told = [f"Trial {found.chosen} was chosen: {wanted}. Accuracy is the kmodel's on validation images."]
     reasons = Counter(check for each in found.which("rejected") for check in each.over)
