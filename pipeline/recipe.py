@@ -219,7 +219,7 @@ class Search(Section):
         description="accuracy (on validation images) and costs",
     )
     min_accuracy: Fraction | None = Field(
-        None, description="choose the smallest that reaches it on validation images; null: the most accurate in budget"
+        None, description="choose the smallest of this accuracy on validation images; null: the best under the budget"
     )
     rungs: Annotated[int, Field(ge=1, le=4)] = Field(
         2, description="levels of effort that a candidate rises through, each three times the one below"

@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 def front_table(report: Mapping[str, Any], name: str) -> Table:
-    """Return the Pareto front as a table, smallest first, the point chosen marked.
+    """Return the Pareto front and the point chosen as a table, smallest first.
 
     Args:
         report: ``report.json`` of the search.
@@ -20,7 +20,8 @@ def front_table(report: Mapping[str, Any], name: str) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("")
     points = {point["number"]: point for point in report["points"]}
-    for number in report["front"]:
+    shown = {*report["front"], report["chosen"]}
+    for number in sorted(shown, key=lambda number: points[number]["kmodel_bytes"]):
         point = points[number]
         latency = "" if point["latency_ms"] is None else f"{point['latency_ms']:.2f}"
         table.add_row(
@@ -38,6 +39,6 @@ def summary_line(report: Mapping[str, Any], study: str) -> str:
     """Return what became of all candidates, in one sentence, and where the study is."""
     counts = report["counts"]
     return (
-        f"{counts['evaluated']} candidates evaluated fully, {counts['rejected']} that do not fit were not trained, "
-        f"{counts['stopped']} stopped early, {counts['failed']} failed; accuracy is on validation images. Study: {study}"
+        f"{counts['evaluated']} candidates evaluated fully, {counts['rejected']} did not fit and were not trained, "
+        f"{counts['stopped']} stopped early, {counts['failed']} failed; accuracy on validation images; study: {study}"
     )

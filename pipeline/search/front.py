@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -83,15 +84,26 @@ def front_of(points: Sequence[Point], objectives: Sequence[str]) -> tuple[Point,
     return tuple(sorted(kept, key=lambda point: (point.kmodel_bytes, -point.accuracy)))
 
 
-def choose(points: Sequence[Point], min_accuracy: float | None) -> Point:
-    """Return the smallest point of at least ``min_accuracy``, or else the most accurate; of equals the smaller.
+def choose(points: Sequence[Point], min_accuracy: float | None, images: int) -> Point:
+    """Return the smallest point of at least ``min_accuracy``, or else the best bet on the highest accuracy.
 
-    All points fit the firmware. Where none reaches ``min_accuracy``, it is the most accurate, and the gate decides.
+    The most accurate of many has had luck: on a few hundred images those within a standard error of it (binomial, the
+    root of p·(1 − p)/n) cannot be told from it. Of these the one of most bytes is taken, as all fit the firmware and
+    more channels give more accuracy on average; then the more accurate one. Where no point reaches ``min_accuracy``, it
+    is chosen as if none were asked for, and the gate decides.
+
+    Args:
+        points: at least one; all fit.
+        min_accuracy: on validation images, 0 to 1.
+        images: how many validation images there are.
     """
     enough = [point for point in points if min_accuracy is not None and point.accuracy >= min_accuracy]
     if enough:
         return min(enough, key=lambda point: (point.kmodel_bytes, -point.accuracy, point.number))
-    return min(points, key=lambda point: (-point.accuracy, point.kmodel_bytes, point.number))
+    best = max(point.accuracy for point in points)
+    error = math.sqrt(best * (1 - best) / images)
+    alike = [point for point in points if point.accuracy >= best - error]
+    return min(alike, key=lambda point: (-point.kmodel_bytes, -point.accuracy, point.number))
 
 
 def count(trials: Sequence[FrozenTrial]) -> Counts:

@@ -9,14 +9,13 @@ import optuna
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.recipe import Search
 from pipeline.search.front import choose, count, points_of
 from pipeline.search.study import DatabaseError, Place, storage_errors
 
 
 @contextmanager
-def search_bar(
-    study: optuna.Study, place: Place, trials: int, min_accuracy: float | None
-) -> Iterator[Callable[[], None]]:
+def search_bar(study: optuna.Study, place: Place, settings: Search, images: int) -> Iterator[Callable[[], None]]:
     """Yield what draws the bar anew from the study; on stderr, and only on a terminal."""
     console = Console(stderr=True)
     with Progress(
@@ -29,7 +28,7 @@ def search_bar(
         disable=not console.is_terminal,
         transient=True,
     ) as progress:
-        task = progress.add_task("", total=trials)
+        task = progress.add_task("", total=settings.trials)
 
         def draw() -> None:
             if not console.is_terminal:
@@ -40,7 +39,7 @@ def search_bar(
             except DatabaseError:
                 return  # the workers wait for it, and say so in the end
             points, counts = points_of(found), count(found)
-            best = choose(points, min_accuracy) if points else None
+            best = choose(points, settings.min_accuracy, images) if points else None
             text = f"best {best.accuracy:.2%} at {best.kmodel_bytes:,} bytes; " if best else ""
             text += f"{counts.rejected} did not fit, {counts.stopped} stopped early"
             progress.update(task, completed=counts.evaluated, description=text)

@@ -46,7 +46,7 @@ def results(run: Run, found: Searched) -> tuple[Settings, dict[str, float | int]
         mattered = importances(found.study, settings.objectives)
     points, counts = points_of(trials), count(trials)
     front = front_of(points, settings.objectives)
-    chosen = choose(points, settings.min_accuracy)
+    chosen = choose(points, settings.min_accuracy, len(found.problem.data.validation))
     metrics: dict[str, float | int] = {
         "trials": counts.evaluated,
         "rejected": counts.rejected,

@@ -131,7 +131,8 @@ def search(
         os.environ[_STORAGE] = storage or settings.storage
         os.environ[_ARTIFACTS] = artifacts or str(found.place.folder / "artifacts")
         command = [sys.executable, "-m", "pipeline.stages.searching", run.name]
-        with search_bar(found.study, found.place, settings.trials, settings.min_accuracy) as draw:
+        images = len(found.problem.data.validation)
+        with search_bar(found.study, found.place, settings, images) as draw:
             run_workers(command, workers or len(os.sched_getaffinity(0)), draw)
     return found
 

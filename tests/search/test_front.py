@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.search.front import Point, front_of
+from pipeline.search.front import Point, choose, front_of
 from pipeline.search.rungs import REDUCTION, Result, goes_on, share_of
 
 BOTH = ("accuracy", "kmodel_bytes")
@@ -49,3 +49,25 @@ def test_effort_rises_to_what_was_asked_for(rungs: int, effort: float) -> None:
     shares = [share_of(rung, rungs, effort) for rung in range(rungs)]
     assert shares == sorted(shares)
     assert shares[-1] == effort
+
+
+@given(POINTS, st.none() | st.integers(0, 10).map(lambda each: each / 10), st.integers(100, 10_000))
+def test_the_smallest_of_enough_accuracy_is_chosen_else_the_largest_of_the_best(
+    points: list[Point], level: float | None, images: int
+) -> None:
+    chosen = choose(points, level, images)
+    enough = [point for point in points if level is not None and point.accuracy >= level]
+    if enough:
+        assert chosen in front_of(points, BOTH)
+        assert chosen.accuracy >= (level or 0)
+        assert chosen.kmodel_bytes == min(point.kmodel_bytes for point in enough)
+    else:
+        best = max(point.accuracy for point in points)
+        assert best - chosen.accuracy <= 0.5 / images**0.5  # no standard error of a fraction is larger
+        assert all(point.kmodel_bytes <= chosen.kmodel_bytes for point in points if point.accuracy == best)
+
+
+def test_luck_does_not_decide_among_what_cannot_be_told_apart() -> None:
+    small, large = Point(0, 0.894, 26_000, 0, None, {}, ""), Point(1, 0.890, 58_000, 0, None, {}, "")
+    assert choose([small, large], None, images=500) == large
+    assert choose([small, large], None, images=100_000) == small
