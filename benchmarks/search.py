@@ -36,6 +36,7 @@ from pipeline.network.contract import InputContract
 from pipeline.network.trace import trace
 from pipeline.network.zoo import build
 from pipeline.recipe import Recipe, parse
+from pipeline.report.tried import area_under
 from pipeline.search.begin import begin
 from pipeline.search.problem import Problem
 from pipeline.search.study import finished, open_study, place_of, sampler_of
@@ -54,6 +55,7 @@ SHARE = {OURS: 1 / 3, RANDOM: 1.0}
 """Of the seconds, that each has."""
 
 _SUBSET = 5000
+_CHANCE = 0.1  # ten classes
 _SOURCES = {RANDOM: ("evaluate", "problem", "size", "space")}
 _SOURCES[OURS] = (*_SOURCES[RANDOM], "begin", "rungs", "sensitivity")
 """Modules of the search that decide what comes of it."""
@@ -200,14 +202,9 @@ def _few(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"search": recipe.search.model_copy(update={"trials": 24})})
 
 
-def hypervolume(points: Sequence[Sequence[float]], budget: int, chance: float = 0.1) -> float:
-    """Return the area under the points: accuracy above chance times the share of the budget left (0 to 1)."""
-    area, best = 0.0, chance
-    for _, accuracy, size in sorted(points, key=lambda point: point[2]):
-        if accuracy > best and size < budget:
-            area += (accuracy - best) * (1 - size / budget)
-            best = accuracy
-    return area / (1 - chance)
+def hypervolume(points: Sequence[tuple[float, float, int]], budget: int) -> float:
+    """Return the area under what a run found: for each point its seconds, accuracy and bytes."""
+    return area_under([(size, accuracy) for _, accuracy, size in points], budget, _CHANCE)
 
 
 def key_of(data: str, seed: int, sampler: str, seconds: float) -> str:

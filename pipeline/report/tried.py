@@ -133,19 +133,19 @@ def searched_of(report: Mapping[str, Any]) -> Searched | None:
 
 
 def areas(points: Sequence[Tried], budget: int, chance: float) -> tuple[float, ...]:
-    """Return after each candidate the area under all so far, 0 to 1.
+    """Return after each candidate the area under all so far (``area_under``)."""
+    found = [(each.size, each.accuracy or 0.0) for each in points]
+    return tuple(area_under(found[:count], budget, chance) for count in range(1, len(found) + 1))
 
-    It is accuracy above chance times the share of the budget left.
-    """
-    found = []
-    for count in range(1, len(points) + 1):
-        area, best = 0.0, chance
-        for size, accuracy in sorted((each.size, each.accuracy or 0.0) for each in points[:count]):
-            if accuracy > best and size < budget:
-                area += (accuracy - best) * (1 - size / budget)
-                best = accuracy
-        found.append(area / (1 - chance))
-    return tuple(found)
+
+def area_under(points: Sequence[tuple[int, float]], budget: int, chance: float) -> float:
+    """Return the hypervolume of bytes and accuracy, 0 to 1: accuracy above chance times the share of the budget left."""
+    area, best = 0.0, chance
+    for size, accuracy in sorted(points):
+        if accuracy > best and size < budget:
+            area += (accuracy - best) * (1 - size / budget)
+            best = accuracy
+    return area / (1 - chance)
 
 
 def choice_name(name: str) -> str:
