@@ -139,7 +139,7 @@ def areas(points: Sequence[Tried], budget: int, chance: float) -> tuple[float, .
 
 
 def area_under(points: Sequence[tuple[int, float]], budget: int, chance: float) -> float:
-    """Return the hypervolume of bytes and accuracy, 0 to 1: accuracy above chance times the share of the budget left."""
+    """Return the hypervolume, 0 to 1, of points of bytes and accuracy: accuracy above chance times the budget left."""
     area, best = 0.0, chance
     for size, accuracy in sorted(points):
         if accuracy > best and size < budget:
