@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -180,20 +180,26 @@ def _candidate(trial: optuna.Trial, problem: Problem, place: Place, how: How, st
         sized = size(problem, settings)
         trial.set_user_attr("sizing_s", round(time.perf_counter() - started, 4))
         trial.set_user_attr("predicted_bytes", sized.facts.kmodel_bytes)
-        for name, over in sized.over.items():
-            trial.set_constraint(name, over)
+        _constrain(trial, sized.over)
         if not sized.fits:
             raise _RejectedError
     measured = _lift(trial, problem, settings, place, how)
     if not how.sized:  # learnt only now that it is there
-        for name, over in hold_against(problem, measured.facts).over.items():
-            trial.set_constraint(name, over)
+        _constrain(trial, hold_against(problem, measured.facts).over)
     _check_wanted(trial, how)
     facts = {name: getattr(measured.facts, name) for name in ("kmodel_bytes", "heap_bytes", "kpu_bytes", "latency_ms")}
     kept = keep(measured.kmodel, trial, store)
     for name, value in {"kmodel": kept, "accuracy": measured.accuracy, **facts}.items():
         trial.set_user_attr(name, value)
     return objectives_of(problem, measured)
+
+
+def _constrain(trial: optuna.Trial, over: Mapping[str, float]) -> None:
+    """Tell the sampler; what was told before an outage stays, as it is the same."""
+    known = trial.constraints
+    for name, value in over.items():
+        if name not in known:
+            trial.set_constraint(name, value)
 
 
 def _check_wanted(trial: optuna.Trial, how: How) -> None:
