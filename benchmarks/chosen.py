@@ -64,6 +64,7 @@ def measure(seed: int) -> dict[str, Any]:
     timing = root / "seconds.json"
     seconds: dict[str, float] = read_json(timing) if timing.is_file() else {}
     row: dict[str, Any] = {"seed": seed}
+    fresh = f"{SEARCHED}/search" in seconds or not (root / "studies").exists()
     for name in (DEFAULT, SEARCHED):
         run = open_run(root, name)
         trained = root / "out" / DEFAULT / "train"
@@ -79,7 +80,8 @@ def measure(seed: int) -> dict[str, Any]:
             "kmodel_bytes": len(kmodel),
             "accepted": verdict["accepted"],
         }
-    row["search_seconds"] = seconds.get(f"{SEARCHED}/search")
+    # Only of a search that ran from its start to its end here.
+    row["search_seconds"] = seconds.get(f"{SEARCHED}/search") if fresh else None
     row["counts"] = read_json(open_run(root, SEARCHED).file("search", "report.json"))["counts"]
     return row
 
@@ -104,7 +106,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {row['seed']} | {default['accuracy']:.2%} | {default['kmodel_bytes']:,} | {searched['accuracy']:.2%} | "
             f"{searched['kmodel_bytes']:,} | {'accepted' if searched['accepted'] else 'rejected'} | "
-            f"{counts['rejected']} | {counts['stopped']} | {row['search_seconds']} |"
+            f"{counts['rejected']} | {counts['stopped']} | {row['search_seconds'] or '–'} |"
         )
     return "\n".join(lines) + "\n"
 
