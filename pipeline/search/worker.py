@@ -184,8 +184,8 @@ def _candidate(trial: optuna.Trial, problem: Problem, place: Place, how: How, st
         if not sized.fits:
             raise _RejectedError
     measured = _lift(trial, problem, settings, place, how)
-    if not how.sized:  # learnt only now that it is there
-        _constrain(trial, hold_against(problem, measured.facts).over)
+    over = hold_against(problem, measured.facts).over  # should the prediction ever be wrong
+    _constrain(trial, {f"{name}, compiled": value for name, value in over.items() if value > 0 or not how.sized})
     _check_wanted(trial, how)
     facts = {name: getattr(measured.facts, name) for name in ("kmodel_bytes", "heap_bytes", "kpu_bytes", "latency_ms")}
     kept = keep(measured.kmodel, trial, store)

@@ -15,6 +15,8 @@ from projects import NNCASE, ROOT
 
 from pipeline.firmware.profile import load_profile
 from pipeline.network.contract import InputContract
+from pipeline.network.lift import to_torch
+from pipeline.network.lower import to_onnx
 from pipeline.network.trace import trace
 from pipeline.network.zoo import build
 from pipeline.recipe import Recipe, parse
@@ -48,7 +50,8 @@ def problem() -> Problem:
     contract = InputContract(recipe.data.image, recipe.data.channel_mean, recipe.data.channel_std)
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    network = trace(build(recipe.model.name, recipe.data.image, len(recipe.data.labels), recipe.model.width))
+    built = trace(build(recipe.model.name, recipe.data.image, len(recipe.data.labels), recipe.model.width))
+    network = to_torch(to_onnx(built, contract))  # as the search reads it: layers have their names of ONNX
     profile = load_profile(recipe.target.firmware, ROOT)
     found = Problem(recipe, network, contract, few, profile, max(profile.versions), NNCASE)
     found.prepare()

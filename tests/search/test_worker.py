@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipeline.search.artifacts import store_at
 from pipeline.search.evaluate import Measured
 from pipeline.search.problem import Problem
 from pipeline.search.size import size
-from pipeline.search.space import Settings
+from pipeline.search.space import Settings, own_params, settings_of
 from pipeline.search.study import ERROR, Place, finished, open_study, place_of, sampler_of
 from pipeline.search.worker import How, work
 
@@ -36,13 +37,15 @@ def place(tmp_path: Path) -> Place:
     return place_of(tmp_path, "tiny", "0123456789abcdef", "sqlite")
 
 
-def search(problem: Problem, place: Place, monkeypatch: pytest.MonkeyPatch, act: Act) -> list[optuna.trial.FrozenTrial]:
-    """Work on a study; ``act`` happens instead of each candidate's training."""
+def search(
+    problem: Problem, place: Place, monkeypatch: pytest.MonkeyPatch, act: Act, compiled: KmodelFacts | None = None
+) -> list[optuna.trial.FrozenTrial]:
+    """Work on a study; ``act`` happens instead of each candidate's training, which comes to ``compiled``."""
     study = open_study(place, ("accuracy", "kmodel_bytes"), sampler_of(0))
 
     def evaluate(problem: Problem, settings: Settings, *_: Any, **__: Any) -> Measured:
         act(study)
-        facts: KmodelFacts = size(problem, settings).facts
+        facts = compiled or size(problem, settings).facts
         return Measured(0.5, facts, b"kmodel")
 
     monkeypatch.setattr(worker, "evaluate", evaluate)
@@ -101,6 +104,18 @@ def test_a_worker_that_must_stop_gives_its_candidate_back(
     trials = search(problem, place, monkeypatch, lambda study: None)
     assert next(trial.number for trial in finished(trials)) == 1
     assert len(finished(trials)) == TRIALS
+
+
+def test_what_does_not_fit_once_compiled_does_not_count(
+    problem: Problem, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_MOST_CANDIDATES", 2)
+    too_large = dataclasses.replace(size(problem, settings_of(own_params(problem.space), problem.space)).facts,
+                                    kmodel_bytes=1_000_000)  # fmt: skip
+    trials = search(problem, place, monkeypatch, lambda study: None, too_large)
+    assert len(trials) == 2 * TRIALS
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert finished(trials) == []
 
 
 def test_an_error_of_our_own_is_shown_and_not_met_again(
