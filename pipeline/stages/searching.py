@@ -41,6 +41,8 @@ from pipeline.training.data.load import load_training
 EXIT_STOPPED = 130
 """As shells have it for a command that Ctrl-C ended."""
 
+_AGAIN_S = 0.05
+
 _STORAGE, _ARTIFACTS = "KPUFIT_SEARCH_STORAGE", "KPUFIT_SEARCH_ARTIFACTS"
 """How the workers learn where the study is: a password in a command line could be read by everyone."""
 
@@ -141,6 +143,8 @@ def main(arguments: list[str]) -> int:
     """Work on the study of a recipe: what ``search`` starts for each worker."""
     die_with_parent()
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGALRM, _interrupt)
+    sys.unraisablehook = _once_more
     try:
         run = open_run(Path.cwd(), arguments[0])
         torch.set_num_threads(1)
@@ -161,6 +165,14 @@ def main(arguments: list[str]) -> int:
         tell("kpufit search", error)
         return EXIT_ERROR
     return EXIT_ACCEPTED
+
+
+def _once_more(lost: Any) -> None:
+    """Interrupt again a moment later where Python lost the interrupt, as it does in a callback of its collector."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _interrupt(signum: int, frame: Any) -> None:
