@@ -10,6 +10,8 @@ from projects import NNCASE, ROOT, TINY, bars
 
 from pipeline.firmware.profile import load_profile
 from pipeline.network.contract import InputContract
+from pipeline.network.lift import to_torch
+from pipeline.network.lower import to_onnx
 from pipeline.network.trace import trace
 from pipeline.network.zoo import build
 from pipeline.recipe import Recipe, parse
@@ -26,8 +28,9 @@ def tiny_problem(model_bytes: int = 9000, nncase: Path = NNCASE, **search: Any) 
     train, validation = DataSet(*bars(240, seed=1)), DataSet(*bars(80, seed=2))
     contract = InputContract(recipe.data.image, recipe.data.channel_mean, recipe.data.channel_std)
     torch.manual_seed(0)
-    network = trace(build("convnet5x5", recipe.data.image, len(recipe.data.labels), 8))
-    fit(network, train, contract, FitSettings(epochs=4, lr=0.1, batch=32), seed=0)
+    built = trace(build("convnet5x5", recipe.data.image, len(recipe.data.labels), 8))
+    fit(built, train, contract, FitSettings(epochs=4, lr=0.1, batch=32), seed=0)
+    network = to_torch(to_onnx(built, contract))  # with the names of layers that stages see
     profile = load_profile("maixpy-full", ROOT)
     return Problem(recipe, network, contract, Training(train, validation), profile, max(profile.versions), nncase)
 

@@ -20,7 +20,9 @@ def search(
     storage: Annotated[
         str | None,
         typer.Option(
-            help="sqlite, or the URL of a database that machines share: postgresql://USER:PASSWORD@HOST/NAME."
+            envvar="KPUFIT_SEARCH_STORAGE",
+            show_envvar=True,
+            help="sqlite, or the URL of a database that machines share: postgresql://USER:PASSWORD@HOST/NAME.",
         ),
     ] = None,
     artifacts: Annotated[

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import fx, nn
 
 from pipeline.errors import RecipeError
 from pipeline.network.contract import InputContract
@@ -15,7 +15,7 @@ from pipeline.network.trace import trace
 from pipeline.pruning.apply import remove_channels
 from pipeline.pruning.groups import Group, find_groups
 from pipeline.pruning.importance import Importance, Method, channel_importance
-from pipeline.pruning.limit import within_channels
+from pipeline.pruning.limit import Narrowed, within_channels
 from pipeline.pruning.solve import Predict, Solution, removed_fraction, solve
 from pipeline.training.data.sets import DataSet
 
@@ -106,8 +106,7 @@ def prune_network(
         RecipeError: ``settings.keep`` names a group that there is not, or more channels than it has.
     """
     before = predict(network)
-    rows = np.random.default_rng(seed).permutation(len(train))[:_LIMITED_ON]
-    limited = within_channels(trace(network), contract, train.images[rows])
+    limited = narrowed(trace(network), train, contract, seed=seed)
     widths = {group.name: group.channels for group in limited.groups}
     network, now = limited.network, predict(limited.network) if widths else before
     groups = find_groups(network, contract.image)
@@ -131,6 +130,12 @@ def prune_network(
         reached=solution.reached,
         ratio=sum(change.before - change.after for change in changes) / max(1, sum(widths_before)),
     )
+
+
+def narrowed(network: fx.GraphModule, train: DataSet, contract: InputContract, *, seed: int) -> Narrowed:
+    """Return ``network`` as it is before channels are chosen: no group wider than the KPU counts."""
+    rows = np.random.default_rng(seed).permutation(len(train))[:_LIMITED_ON]
+    return within_channels(network, contract, train.images[rows])
 
 
 def ratio_that_fits(network: nn.Module, contract: InputContract, predict: Predict, budget: int) -> float | None:

@@ -37,9 +37,7 @@ def history(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
                 "became": became,
                 **_measured(trial.user_attrs),
                 "predicted_bytes": trial.user_attrs.get("predicted_bytes"),
-                "over": {
-                    name: round(over, 4) for name, over in trial.constraints.items() if over > 0 and name != _RUNG
-                },
+                "over": _over(trial),
                 "params": dict(trial.params),
                 "sizing_s": trial.user_attrs.get("sizing_s"),
                 "begun_s": round((trial.datetime_start - start).total_seconds(), 1),

@@ -18,12 +18,10 @@ from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
 from pipeline.pruning.groups import Group, find_groups
 from pipeline.pruning.importance import Importance, channel_importance
-from pipeline.pruning.limit import within_channels
+from pipeline.pruning.prune import narrowed
 from pipeline.recipe import Recipe
 from pipeline.search.space import Settings, Space, space_of
 from pipeline.training.data.sets import Training
-
-_LIMITED_ON = 256
 
 
 @dataclass(frozen=True)
@@ -49,17 +47,20 @@ class Problem:
     nncase: Path
 
     @cached_property
+    def narrow(self) -> fx.GraphModule:
+        """The network as ``prune`` has it before it chooses channels: none of its groups wider than the KPU counts."""
+        return narrowed(self.network, self.data.train, self.contract, seed=self.recipe.seed).network
+
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """Channels that can be pruned, as ``prune`` finds them."""
-        rows = np.random.default_rng(self.recipe.seed).permutation(len(self.data.train))[:_LIMITED_ON]
-        limited = within_channels(self.network, self.contract, self.data.train.images[rows])
-        return find_groups(limited.network, self.contract.image)
+        return find_groups(self.narrow, self.contract.image)
 
     @cached_property
     def importance(self) -> Importance:
         """Of each group's channels."""
         method = self.recipe.prune.importance if self.recipe.prune else "group-l2"
-        return channel_importance(self.network, self.groups, self.data.train, self.contract, method, self.recipe.seed)
+        return channel_importance(self.narrow, self.groups, self.data.train, self.contract, method, self.recipe.seed)
 
     @cached_property
     def space(self) -> Space:

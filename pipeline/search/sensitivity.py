@@ -29,14 +29,14 @@ def sensitivity(problem: Problem) -> Sensitivity:
 
     The least important channels go first, as they do in ``prune``.
     """
-    whole = _loss(problem, problem.network)
+    whole = _loss(problem, problem.narrow)
     rises = {}
     for group in track(problem.groups, "measuring sensitivity"):
         losses = [0.0]
         for share in SHARES[1:]:
             count = min(int(group.channels * share), max(group.channels - MINIMUM_CHANNELS, 0))
             gone = {group.name: least_important(problem.importance[group.name], count)}
-            pruned = remove_channels(problem.network, problem.contract.image, gone)
+            pruned = remove_channels(problem.narrow, problem.contract.image, gone)
             losses.append(max(_loss(problem, pruned) - whole, losses[-1]))
         rises[group.name] = tuple(losses)
     return rises
@@ -92,7 +92,7 @@ def by_importance(problem: Problem, budgets: Sequence[int]) -> list[dict[str, in
     found: list[dict[str, int] | None] = []
     for budget in budgets:
         solution = solve(
-            problem.network,
+            problem.narrow,
             problem.contract.image,
             problem.groups,
             problem.importance,
@@ -115,7 +115,7 @@ def _at(losses: Sequence[float], share: float) -> float:
 
 def _bytes(problem: Problem, keep: Mapping[str, int]) -> int:
     gone = {name: least_important(problem.importance[name], count) for name, count in problem.channels_of(keep).items()}
-    pruned = remove_channels(problem.network, problem.contract.image, gone)
+    pruned = remove_channels(problem.narrow, problem.contract.image, gone)
     return predicted_bytes(pruned, problem.contract, (problem.version,), problem.recipe.replace)
 
 

@@ -48,13 +48,12 @@ def size(problem: Problem, settings: Settings) -> Sized:
     Raises:
         RecipeError: a rule preferred is none.
     """
-    network = problem.network
-    if settings.prune is not None and settings.prune.keep:
-        gone = problem.channels_of(settings.prune.keep)
+    if settings.prune is not None:
+        gone = problem.channels_of(settings.prune.keep or {})
         removals = {name: least_important(problem.importance[name], count) for name, count in gone.items()}
-        pruned = remove_channels(network, problem.contract.image, removals)
+        pruned = remove_channels(problem.narrow, problem.contract.image, removals)
     else:
-        pruned = network
+        pruned = problem.network
     prediction = predicted(pruned, problem.contract, problem.version, settings.replace)
     return _sized(judge_predicted(prediction, problem.profile, problem.recipe.target))
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -20,7 +20,9 @@ _MOST_RESTARTS = 3
 """In all: what kills workers again and again (memory, say) would do so for ever."""
 
 
-def run_workers(command: Sequence[str], count: int, watch: Callable[[], None]) -> None:
+def run_workers(
+    command: Sequence[str], count: int, watch: Callable[[], None], variables: Mapping[str, str] | None = None
+) -> None:
     """Run ``count`` processes of ``command`` until all have ended well.
 
     One that a signal killed is started again, three times in all; its candidate is repeated, as Optuna sees that it
@@ -31,6 +33,7 @@ def run_workers(command: Sequence[str], count: int, watch: Callable[[], None]) -
             on stderr.
         count: processes.
         watch: called about twice a second.
+        variables: to be added to their environment, which no one else can read, unlike a command line.
 
     Raises:
         ToolError: a worker failed, or died too often; the others were stopped.
@@ -39,7 +42,7 @@ def run_workers(command: Sequence[str], count: int, watch: Callable[[], None]) -
     restarts = 0
     with _stopping() as workers:
         for _ in range(count):
-            workers.append(_start(command))
+            workers.append(_start(command, variables or {}))
         while workers:
             time.sleep(_POLL_S)
             watch()
@@ -48,7 +51,7 @@ def run_workers(command: Sequence[str], count: int, watch: Callable[[], None]) -
                 code = worker.returncode
                 if code < 0 and restarts < _MOST_RESTARTS:
                     restarts += 1
-                    workers.append(_start(command))
+                    workers.append(_start(command, variables or {}))
                 elif code != 0:
                     reason = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
                     raise ToolError(
@@ -58,8 +61,8 @@ def run_workers(command: Sequence[str], count: int, watch: Callable[[], None]) -
                     )
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+def _start(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
         command,
         env=environment,

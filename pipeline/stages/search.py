@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from optuna.distributions import distribution_to_json
 
+from pipeline.errors import ToolError
 from pipeline.search.front import choose, count, front_of, point_json, points_of
 from pipeline.search.history import history
 from pipeline.search.importance import importances
@@ -25,7 +26,7 @@ def run(run: Run) -> int:
     Raises:
         StorageError: the study's database cannot be used.
         RecipeError: nothing fits the firmware.
-        ToolError: a worker failed.
+        ToolError: a worker failed, or no candidate came to a full evaluation.
     """
     recipe = run.recipe
     if recipe.search is None:
@@ -45,6 +46,12 @@ def results(run: Run, found: Searched) -> tuple[Settings, dict[str, float | int]
         trials, attributes = found.study.get_trials(deepcopy=False), found.study.user_attrs
         mattered = importances(found.study, settings.objectives)
     points, counts = points_of(trials), count(trials)
+    if not points:
+        raise ToolError(
+            f"no candidate was evaluated fully ({counts.rejected} did not fit, {counts.failed} failed)",
+            where=f"recipes/{run.name}.yaml: search",
+            remedy="raise the budget, or see the failures in the study",
+        )
     front = front_of(points, settings.objectives)
     chosen = choose(points, settings.min_accuracy, len(found.problem.data.validation))
     metrics: dict[str, float | int] = {

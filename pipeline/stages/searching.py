@@ -43,7 +43,7 @@ EXIT_STOPPED = 130
 
 _AGAIN_S = 0.05
 
-_STORAGE, _ARTIFACTS = "KPUFIT_SEARCH_STORAGE", "KPUFIT_SEARCH_ARTIFACTS"
+STORAGE, _ARTIFACTS = "KPUFIT_SEARCH_STORAGE", "KPUFIT_SEARCH_ARTIFACTS"
 """How the workers learn where the study is: a password in a command line could be read by everyone."""
 
 
@@ -130,12 +130,14 @@ def search(
             torch.set_num_threads(1)  # what is measured is small, and other threads would only wait for each other
             begin(found.problem, found.study)
     if not done:
-        os.environ[_STORAGE] = storage or settings.storage
-        os.environ[_ARTIFACTS] = artifacts or str(found.place.folder / "artifacts")
+        variables = {
+            STORAGE: storage or settings.storage,
+            _ARTIFACTS: artifacts or str(found.place.folder / "artifacts"),
+        }
         command = [sys.executable, "-m", "pipeline.stages.searching", run.name]
         images = len(found.problem.data.validation)
         with search_bar(found.study, found.place, settings, images) as draw:
-            run_workers(command, workers or len(os.sched_getaffinity(0)), draw)
+            run_workers(command, workers or len(os.sched_getaffinity(0)), draw, variables)
     return found
 
 
@@ -148,7 +150,7 @@ def main(arguments: list[str]) -> int:
     try:
         run = open_run(Path.cwd(), arguments[0])
         torch.set_num_threads(1)
-        found = open_search(run, os.environ[_STORAGE], patience_s=PATIENCE_S)
+        found = open_search(run, os.environ[STORAGE], patience_s=PATIENCE_S)
         found.study.sampler.reseed_rng()  # workers of one seed would all draw the same
         settings = search_of(run)
         found.problem.prepare()

@@ -11,6 +11,8 @@ from pipeline.search.evaluate import evaluate
 from pipeline.search.problem import Problem
 from pipeline.search.size import hold_against, size
 from pipeline.search.space import own_params, settings_of
+from pipeline.steps.predicted import predicted
+from pipeline.steps.prune import prune
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +45,19 @@ def test_the_compiled_kmodel_needs_what_was_predicted(problem: Problem, tmp_path
     assert measured.facts.kmodel_bytes == predicted.facts.kmodel_bytes == len(measured.kmodel)
     assert measured.facts.heap_bytes == predicted.facts.heap_bytes
     assert measured.facts.kpu_bytes == predicted.facts.kpu_bytes
+
+
+def test_a_group_wider_than_the_kpu_counts_is_narrowed_first_as_prune_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.pruning.limit.MAX_CHANNELS", 12)  # of 16: as 1,024 is of 1,500
+    wide = tiny_problem(model_bytes=12_000)
+    # The last convolution before the classifier; a pair of convolutions is left to ``replace`` (see ``pruning.limit``).
+    assert [group.channels for group in wide.groups][-1] == 12
+    assert all(len(wide.importance[group.name]) == group.channels for group in wide.groups)
+    settings = settings_of(a_point(wide), wide.space)
+    assert settings.prune is not None
+    still = settings.prune.model_copy(update={"finetune": settings.prune.finetune.model_copy(update={"epochs": 0})})
+    recipe = wide.recipe
+    made = prune(wide.network, wide.contract, wide.data, still, replace=settings.replace, train=recipe.train,
+                 budget=wide.budget, seed=recipe.seed)  # fmt: skip
+    needed = predicted(made.network, wide.contract, wide.version, settings.replace)
+    assert size(wide, settings).facts.kmodel_bytes == needed.kmodel_bytes
