@@ -24,9 +24,9 @@ def firmwares_or_all(incomplete: str) -> list[str]:
 
 def data_sets(incomplete: str) -> list[str]:
     """Data sets that can be fetched."""
-    from pipeline.training.data.published import PUBLISHED
+    from pipeline.training.data.fetch import fetchable
 
-    return _matching(list(PUBLISHED), incomplete)
+    return _matching(list(fetchable()), incomplete)
 
 
 def stages(incomplete: str) -> list[str]:

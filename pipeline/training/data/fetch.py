@@ -22,6 +22,11 @@ def cache_folder(name: str, root: Path) -> Path:
     return root / "data" / "cache" / name
 
 
+def fetchable() -> tuple[str, ...]:
+    """Return the names of the public data sets."""
+    return tuple(PUBLISHED)
+
+
 def fetch(name: str, root: Path) -> Path:
     """Make a data set available and return its .npz file; does nothing when it is there.
 
