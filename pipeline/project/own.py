@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from pipeline.network.user_file import contract_of, read_user_file
 from pipeline.project.make import Recipe
 from pipeline.recipe import Recipe as Parsed
 from pipeline.recipe import ZooModel, parse
-from pipeline.training.data import folder, npz
+from pipeline.training.data.loose import look_at
 
 _SOURCES = {".onnx": "onnx", ".tflite": "tflite", ".h5": "keras", ".keras": "keras"}
 _HELD_OUT = 10
@@ -29,23 +28,6 @@ _HEADER = """\
 # Written by `kpufit init`. Every key: `kpufit schema`. Check mean and std (of pixels / 255) and that labels are in the
 # order of the network's outputs: neither can be read from the files.
 """
-
-
-@dataclass(frozen=True)
-class Images:
-    """What a recipe says of a user's images.
-
-    Attributes:
-        name: of the kind of data set.
-        labels: names of the classes.
-        training: images that are not test images by the data's own division.
-        has_test: whether it has such a division.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    training: int
-    has_test: bool
 
 
 def own_recipe(
@@ -78,7 +60,7 @@ def own_recipe(
     """
     network = read_user_file(model, weights=True)
     contract = contract_of(network, mean, std, where=str(model))
-    images = _images(data, _outputs(network))
+    images = look_at(data, _outputs(network))
     held = max(2 * len(images.labels), images.training // _HELD_OUT)
     left = images.training - held * (1 if images.has_test else 2)
     if left < held:
@@ -116,30 +98,6 @@ def own_recipe(
     in_place = recipe.model.model_copy(update={"path": str(model.resolve())})
     import_network(in_place, recipe.data.image, len(images.labels), project)  # raises for another number of classes
     return Recipe(name, _HEADER + _yaml(values), {kept: _one_file(model)})
-
-
-def _images(path: Path, outputs: int) -> Images:
-    if not path.exists():
-        raise DataError("no such file or folder", where=str(path), remedy="give a folder of images or an .npz file")
-    if path.is_dir():
-        has_test = folder.has_parts(path)
-        train = path / "train" if has_test else path
-        labels = sorted(each.name for each in train.iterdir() if each.is_dir() and not each.name.startswith("."))
-        if len(labels) < 2:
-            raise DataError(
-                f"{len(labels)} classes",
-                where=str(train),
-                remedy="put the images of each class into a folder of its own",
-            )
-        return Images("image-folder", tuple(labels), len(folder.list_images(train, labels).paths), has_test)
-    has_test = npz.has_part(path, "test")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            labels_stored = arrays["y_train"]
-    except KeyError as error:
-        raise DataError("has no y_train", where=str(path), remedy="store x_train and y_train") from error
-    classes = outputs or int(labels_stored.max(initial=-1)) + 1
-    return Images("npz", tuple(str(number) for number in range(classes)), len(labels_stored), has_test)
 
 
 def _outputs(network: onnx.ModelProto) -> int:

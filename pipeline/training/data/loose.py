@@ -1,4 +1,4 @@
-"""Images that need no labels: an .npz file, or a folder of image files of any depth."""
+"""Images at a path that a user names, before there is a recipe: an .npz file, or a folder of image files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 from pipeline.training.data import folder
-from pipeline.training.data.npz import channels_first
+from pipeline.training.data.npz import channels_first, has_part
 from pipeline.training.data.sets import DataSet
 from pipeline.training.data.shape import to_shape
 
@@ -28,6 +28,23 @@ class Loose:
 
     data: DataSet
     labelled: bool
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a recipe says of a user's images.
+
+    Attributes:
+        name: of the kind of data set.
+        labels: names of the classes.
+        training: images that are not test images by the data's own division.
+        has_test: whether it has such a division.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    training: int
+    has_test: bool
 
 
 def load_images(path: Path, image: tuple[int, int, int]) -> Loose:
@@ -69,6 +86,39 @@ def load_images(path: Path, image: tuple[int, int, int]) -> Loose:
             remedy="store one integer an image, or no y_train at all",
         )
     return Loose(DataSet(images, labels.astype(np.int64)), labelled=True)
+
+
+def look_at(path: Path, outputs: int) -> Images:
+    """Return what labelled images there are; only their labels are read, and of the test part only that it is there.
+
+    Args:
+        path: a folder with a folder a class (or ``train`` and ``test`` with those), or an .npz with x_train, y_train.
+        outputs: of the network, which an .npz's classes are as many as; 0 where they are not known.
+
+    Raises:
+        DataError: nothing is there, or it has no labels.
+    """
+    if not path.exists():
+        raise DataError("no such file or folder", where=str(path), remedy="give a folder of images or an .npz file")
+    if path.is_dir():
+        has_test = folder.has_parts(path)
+        train = path / "train" if has_test else path
+        labels = sorted(each.name for each in train.iterdir() if each.is_dir() and not each.name.startswith("."))
+        if len(labels) < 2:
+            raise DataError(
+                f"{len(labels)} classes",
+                where=str(train),
+                remedy="put the images of each class into a folder of its own",
+            )
+        return Images("image-folder", tuple(labels), len(folder.list_images(train, labels).paths), has_test)
+    has_test = has_part(path, "test")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            labels_stored = arrays["y_train"]
+    except KeyError as error:
+        raise DataError("has no y_train", where=str(path), remedy="store x_train and y_train") from error
+    classes = outputs or int(labels_stored.max(initial=-1)) + 1
+    return Images("npz", tuple(str(number) for number in range(classes)), len(labels_stored), has_test)
 
 
 def _of_folder(path: Path, image: tuple[int, int, int]) -> Loose:
