@@ -198,7 +198,7 @@ def test_what_another_version_touches_would_run_again_and_nothing_else(first_nig
     folder = tmp_path / "side"
     side_project(first_night, folder, {"nncase": "9.9"}, None)
     changed = json.loads(run(folder, BIN / "dvc", "status", "--json").stdout)
-    assert {stage.partition("@")[0] for stage in changed} == {"quantise", "convert", "evaluate"}
+    assert {stage.partition("@")[0] for stage in changed} == {"search", "quantise", "convert", "evaluate"}
     assert "nncase==9.9" in (folder / "locks" / "nncase.lock").read_text()
     assert "nncase==9.9" not in (first_night / "locks" / "nncase.lock").read_text()
     side_project(first_night, folder, {"torch": "9.9"}, NNCASE)
