@@ -178,10 +178,10 @@ def centred(sample: Sample, before: tuple[str, ...], norm_name: str) -> Sample:
 
 
 @st.composite
-def slopes(draw: st.DrawFn) -> Sample:
+def slopes(draw: st.DrawFn, forms: tuple[str, ...] = ("conv", "norm", "pool")) -> Sample:
     """A slope a channel, as trained networks have them: about 0.25."""
     channels = draw(st.integers(3, 6))
-    sample = bent(draw, nn.PReLU(channels), channels, ("conv", "norm", "pool"))
+    sample = bent(draw, nn.PReLU(channels), channels, forms)
     prelu = sample.network.get_submodule("curved")
     assert isinstance(prelu, nn.PReLU)
     with torch.no_grad():
@@ -233,5 +233,6 @@ SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "pinned-activation": dipping,
     "pool-behind-identity": unfed_pools,
     "prelu-mean": slopes,
+    "prelu-split": lambda: slopes(forms=("conv", "norm")),
     "transposed-kernel": transposed,
 }
