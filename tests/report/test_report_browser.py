@@ -10,6 +10,7 @@ import pytest
 from browser import DESK, PHONE, browser, chromium, open_page
 from kpu.prediction_networks import ALL_KPU, Builder
 from pages import assert_plots_are_drawn, assert_sound, assert_verdict_above_the_fold
+from PIL import Image
 from report_samples import FULL, picture
 from search_samples import search_report
 from selenium.webdriver import Chrome
@@ -25,6 +26,7 @@ from pipeline.report.results import RunResults
 ROOT = Path(__file__).parents[2]
 ENDS_SCRIPT = "</script><script>window.hacked = true</script>"
 LARGEST_PAGE = 6_000_000
+SIDES = ("right", "top", "bottom")
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="chromium and chromium-driver are not installed")
 
@@ -124,3 +126,31 @@ def test_colours_follow_the_readers_choice(driver: Chrome, tmp_path: Path) -> No
         assert label == text
         seen.append(background)
     assert seen[0] != seen[1]
+
+
+def test_on_a_phone_checksums_take_the_width_of_the_screen(driver: Chrome, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page(FULL))
+    opened = open_page(driver, file, PHONE)
+    width = opened.ask("document.querySelector('.provenance dd').getBoundingClientRect().width")
+    assert width > 0.8 * PHONE[0]
+
+
+def test_a_box_that_scrolls_shows_on_which_side_there_is_more(driver: Chrome, tmp_path: Path) -> None:
+    file, shot = tmp_path / "report.html", tmp_path / "shot.png"
+    file.write_text(page(FULL))
+    opened = open_page(driver, file, PHONE)
+    box = "[...document.querySelectorAll('.wide')].find((each) => each.scrollWidth > each.clientWidth + 60)"
+
+    def edge() -> int:
+        """How bright the box's right edge is, where no letter stands."""
+        right, top, bottom = (round(opened.ask(f"{box}.getBoundingClientRect().{side}")) for side in SIDES)
+        opened.screenshot(shot)
+        with Image.open(shot) as image:
+            column = [image.convert("L").getpixel((right - 2, row)) for row in range(top + 2, bottom - 2)]
+        return max(column)
+
+    page_colour = 252  # of #fcfcfa
+    assert edge() < page_colour - 20
+    driver.execute_script(f"{box}.scrollLeft = 1e6")
+    assert edge() >= page_colour - 2
