@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import optuna
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
+from pipeline.progress import display
 from pipeline.recipe import Search
 from pipeline.search.front import choose, count, points_of
 from pipeline.search.study import DatabaseError, Place, storage_errors
@@ -16,22 +16,13 @@ from pipeline.search.study import DatabaseError, Place, storage_errors
 
 @contextmanager
 def search_bar(study: optuna.Study, place: Place, settings: Search, images: int) -> Iterator[Callable[[], None]]:
-    """Yield what draws the bar anew from the study; on stderr, and only on a terminal."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("search"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
+    """Yield what draws the bar anew from the study; only on a terminal."""
+    columns = TextColumn("search"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with display(*columns, TextColumn("{task.description}")) as progress:
         task = progress.add_task("", total=settings.trials)
 
         def draw() -> None:
-            if not console.is_terminal:
+            if progress.disable:
                 return
             try:
                 with storage_errors(place):

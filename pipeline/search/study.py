@@ -264,6 +264,11 @@ def origin(trial: FrozenTrial) -> int:
     return int(trial.system_attrs.get("failed_trial", trial.number))
 
 
+def was_set(trial: optuna.Trial) -> bool:
+    """Return whether a candidate was enqueued, or repeats one that was, rather than asked of the sampler."""
+    return "fixed_params" in trial.study.get_trials(deepcopy=False)[trial.number].system_attrs
+
+
 def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the candidates evaluated fully, each once."""
     first: dict[int, FrozenTrial] = {}

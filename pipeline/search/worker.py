@@ -31,6 +31,7 @@ from pipeline.search.study import (
     origin,
     patiently,
     retry_lost,
+    was_set,
 )
 
 PATIENCE_S = 600.0
@@ -209,8 +210,11 @@ def _check_wanted(trial: optuna.Trial, how: How) -> None:
 
 
 def _lift(trial: optuna.Trial, problem: Problem, settings: Settings, place: Place, how: How) -> Measured:
-    """Evaluate a candidate rung by rung; raises TrialPruned where it is not worth the next."""
-    for rung in range(how.rungs):
+    """Evaluate a candidate rung by rung; raises TrialPruned where it is not worth the next.
+
+    One that was set, to span the front, begins at the last: it would be let through, whatever it came to below.
+    """
+    for rung in range(how.rungs - 1 if was_set(trial) else 0, how.rungs):
         last = rung == how.rungs - 1
         if rung:
             _check_wanted(trial, how)

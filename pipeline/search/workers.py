@@ -12,12 +12,16 @@ from functools import partial
 
 from pipeline.errors import ToolError
 from pipeline.processes import die_with_parent
+from pipeline.progress import TERMINAL
 
 _POLL_S = 0.5
 _STOP_S = 60.0
 """A worker that is asked to stop ends its candidate's step in the database; then it is killed."""
 _MOST_RESTARTS = 3
 """In all: what kills workers again and again (memory, say) would do so for ever."""
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+_NO_BARS = {TERMINAL: "", "TTY_COMPATIBLE": "0"}
+"""The terminal has the bar of the search. ``TTY_COMPATIBLE`` is rich's."""
 
 
 def run_workers(
@@ -62,10 +66,9 @@ def run_workers(
 
 
 def _start(command: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
         command,
-        env=environment,
+        env={**os.environ, **_ONE_THREAD, **_NO_BARS, **variables},
         stdin=subprocess.DEVNULL,
         preexec_fn=partial(_prepare, os.getpid()),  # noqa: PLW1509 (two system calls, before any thread)
     )
