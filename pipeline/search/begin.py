@@ -13,8 +13,8 @@ from pipeline.search.space import Params, Space, keeping, own_params, settings_o
 from pipeline.search.study import enqueue
 
 _SHARES = (1.0, 0.2, 0.5, 0.1, 0.35, 0.75)
-"""Where candidates are made, from the smallest one's bytes (0) to the most allowed (1): the front is spanned early. Only
-the first if size is no objective."""
+"""Where candidates are made, from the smallest one's bytes (0) to the most allowed (1): the front is spanned early.
+Only the first if size is no objective."""
 _MOST = 3  # at most one trial in so many is set before the sampler is asked
 _BEGUN = "sensitivity"
 
