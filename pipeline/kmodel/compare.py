@@ -103,12 +103,14 @@ def _differences(old: Step, new: Step) -> Iterator[str]:
 
 def _values(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     """What else a step holds, places and shapes apart."""
-    for name in old.keys() & new.keys() - _PLACES:
-        before, after = old[name], new[name]
+    for name, before in old.items():
+        if name in _PLACES or name not in new:
+            continue
+        after = new[name]
         if _is_place(before) or _is_place(after):
             continue
         if isinstance(before, bytes) and isinstance(after, bytes):
-            yield from _numbers(name, np.frombuffer(before, np.uint8), np.frombuffer(after, np.uint8))
+            yield from _bytes(name, before, after)
         elif not np.array_equal(np.asarray(before, object), np.asarray(after, object)):
             yield f"{name} {_short(before)}, now {_short(after)}"
 
@@ -124,10 +126,19 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
+def _bytes(title: str, old: bytes, new: bytes) -> Iterator[str]:
+    """Of numbers in some form, mostly float32: how many bytes, not how far apart."""
+    if len(old) != len(new):
+        yield f"{title}: {len(old):,} bytes, now {len(new):,}"
+    elif changed := sum(one != other for one, other in zip(old, new, strict=True)):
+        yield f"{title}: {changed:,} of {len(old):,} bytes changed"
+
+
 def _numbers(title: str, old: Array, new: Array) -> Iterator[str]:
     if old.shape != new.shape:
         yield f"{title}: {old.size:,} numbers, now {new.size:,}"
         return
     apart = np.abs(old.astype(np.int64) - new.astype(np.int64))
     if changed := np.count_nonzero(apart):
-        yield f"{title}: {changed:,} of {old.size:,} changed, by {apart.max():,} at most, {apart.mean():.2f} on average"
+        by = f"by {apart.max():,} at most, {apart.mean():,.2f} on average"
+        yield f"{title}: {changed:,} of {old.size:,} changed, {by}"

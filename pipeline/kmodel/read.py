@@ -24,7 +24,7 @@ def read(data: bytes, where: str = "") -> Kmodel:
     identity = identify(data)
     if not identity.readable:
         raise KmodelError(
-            f"cannot read {identity.name}",
+            f"cannot read this: {identity.name}",
             where=where,
             remedy="kmodels v3, v4 and v5 can be read; nncase 1.9 writes v5",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -24,6 +24,7 @@ def test_what_changed_is_named(committed: dict[str, bytes]) -> None:
     assert change.kind == "changed"
     assert any(sentence.startswith("pad_value") for sentence in change.what)
     assert any(sentence.startswith(f"weights: 1 of {len(conv.weights):,} changed") for sentence in change.what)
+    assert [sentence.split()[0] for sentence in change.what] == ["pad_value", "weights:"]
     (added,) = compare_layers(replace(kmodel, steps=kmodel.steps[:-1]), kmodel)
     (removed,) = compare_layers(kmodel, replace(kmodel, steps=kmodel.steps[:-1]))
     assert (added.kind, removed.kind) == ("added", "removed")
@@ -39,3 +40,16 @@ def test_exit_codes_are_those_of_diff(committed: dict[str, bytes], tmp_path: Pat
     differ = runner.invoke(app, ["diff", str(tmp_path / "a"), str(tmp_path / "b")])
     assert differ.exit_code == 1
     assert "→" in differ.output
+
+
+def test_what_changed_comes_in_the_order_of_the_registers(committed: dict[str, bytes]) -> None:
+    kmodel = next(found for content in committed.values() if (found := read(content)).convolutions)
+    place, conv = next((n, step) for n, step in enumerate(kmodel.steps) if isinstance(step, KpuConv))
+    some = {"pad_value", "arg_w", "arg_add", "channel_switch", "row_switch", "coef_group", "para_size", "load_act"}
+    names = [each.name for each in fields(conv.registers) if each.name in some]
+    assert len(names) > 5
+    other = replace(conv.registers, **{name: getattr(conv.registers, name) ^ 1 for name in names})
+    steps = list(kmodel.steps)
+    steps[place] = replace(conv, registers=other)
+    (change,) = compare_layers(kmodel, replace(kmodel, steps=tuple(steps)))
+    assert [sentence.split()[0] for sentence in change.what] == names
