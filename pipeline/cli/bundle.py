@@ -52,17 +52,21 @@ def bundle(
         kpufit bundle fashion-mnist-mini --firmware maixpy-minimum -o mini
 
     """
-    from pipeline.bundle.make import Rejected, make_bundle
+    from pipeline.progress import busy
 
-    made = make_bundle(
-        Path.cwd(),
-        recipes,
-        output,
-        firmware=firmware,
-        load=load,
-        address=_address(address),
-        firmware_file=firmware_file,
-    )
+    start = _address(address)
+    with busy(f"making {output}"):
+        from pipeline.bundle.make import Rejected, make_bundle  # imports PyTorch
+
+        made = make_bundle(
+            Path.cwd(),
+            recipes,
+            output,
+            firmware=firmware,
+            load=load,
+            address=start,
+            firmware_file=firmware_file,
+        )
     if isinstance(made, Rejected):
         if as_json:
             print_json({"accepted": False, "rejected": made.verdicts})

@@ -41,6 +41,7 @@ def check(
     """
     from pipeline.firmware.predicted import check_for, chosen_profiles
     from pipeline.network.user_file import read_user_file
+    from pipeline.progress import busy
     from pipeline.recipe import Target, parse
 
     root = Path.cwd()
@@ -48,7 +49,8 @@ def check(
     values = {"load": load, "camera": camera, "lcd": lcd, "dual_buffer": dual_buffer, "gc_heap": gc_heap,
               "model_bytes": model_bytes}  # fmt: skip
     target = parse(Target, {"firmware": firmware or "", **values}, where="options of kpufit check")
-    answer = check_for(read_user_file(model, normal=not raw), profiles, target, root, raw=raw, where=str(model))
+    with busy(f"checking {model.name}"):
+        answer = check_for(read_user_file(model, normal=not raw), profiles, target, root, raw=raw, where=str(model))
     if html is not None:
         from pipeline.files import write_text
         from pipeline.report.check_page import check_page

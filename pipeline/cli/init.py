@@ -54,6 +54,7 @@ def init(
 
     """
     from pipeline.firmware.profile import load_profile
+    from pipeline.progress import busy
     from pipeline.project.make import default_recipe, make_project, refuse_project
 
     refuse_project(folder)
@@ -64,10 +65,12 @@ def init(
     else:
         if model is None or data is None or firmware is None:
             raise typer.BadParameter("--model, --data and --firmware go together")
-        from pipeline.project.own import own_recipe
+        with busy(f"looking at {model.name} and {data}"):
+            from pipeline.project.own import own_recipe  # imports PyTorch
 
-        recipe = own_recipe(folder, name or model.stem, model, data, firmware, mean=mean, std=std)
-    written = make_project(folder, recipe)
+            recipe = own_recipe(folder, name or model.stem, model, data, firmware, mean=mean, std=std)
+    with busy(f"making {folder}"):
+        written = make_project(folder, recipe)
     if as_json:
         print_json({"project": str(folder), "recipe": recipe.name, "files": written})
         return

@@ -31,7 +31,7 @@ def plan(
         kpufit plan recipes/mine.yaml --json
 
     """
-    from pipeline.project.plan import predictions, stage_plans
+    from pipeline.progress import busy
     from pipeline.report.check import check_json, findings_table, headline
     from pipeline.report.verdict import verdict_lines
     from pipeline.stages.layout import open_run
@@ -39,8 +39,12 @@ def plan(
 
     run = open_run(Path.cwd(), recipe)
     listed = run.name in listed_recipes(run.root)
-    stages = stage_plans(run) if listed else []
-    answers = predictions(run, trust=trust)
+    with busy("asking DVC what changed"):
+        from pipeline.project.plan import predictions, stage_plans  # imports PyTorch
+
+        stages = stage_plans(run) if listed else []
+    with busy("predicting sizes"):
+        answers = predictions(run, trust=trust)
     *_, last = answers.values()
     if as_json:
         networks = {title: check_json(answer, run.name) for title, answer in answers.items()}

@@ -43,30 +43,34 @@ def replace(
 
     """
     from pipeline.files import write_bytes
-    from pipeline.kpu.check import check_network
-    from pipeline.network.lift import to_torch
-    from pipeline.network.lower import to_onnx
-    from pipeline.network.user_file import contract_of, read_user_file
-    from pipeline.pruning.limit import within_channels
-    from pipeline.recipe import Replace
-    from pipeline.replacement.kept import note_kept
-    from pipeline.replacement.standalone import replace_alone
+    from pipeline.progress import busy
+
+    with busy(f"replacing in {model.name}"):  # imports PyTorch
+        from pipeline.kpu.check import check_network
+        from pipeline.network.lift import to_torch
+        from pipeline.network.lower import to_onnx
+        from pipeline.network.user_file import contract_of, read_user_file
+        from pipeline.pruning.limit import within_channels
+        from pipeline.recipe import Replace
+        from pipeline.replacement.kept import note_kept
+        from pipeline.replacement.standalone import replace_alone
+        from pipeline.training.data.loose import load_images
+
+        given = read_user_file(model, weights=True)
+        contract = contract_of(given, mean, std, where=str(model))
+        settings = Replace(max_drop=max_drop, regression_steps=regression_steps, distil_steps=distil_steps)
+        images = None if data is None else load_images(data, contract.image)
+        network = to_torch(given, where=str(model))
+        done = replace_alone(
+            network, contract, images, settings, seed=seed, narrow=lambda *wide: within_channels(*wide).network
+        )
+        made = to_onnx(done.replaced.network, done.replaced.contract)
+        note_kept(made, done.replaced.report.layers)
+        checked = check_network(made, where=str(output))
+    write_bytes(output, made.SerializeToString(deterministic=True))
     from pipeline.report.check import findings_table
     from pipeline.report.replacement import replacement_json, replacement_lines, replacement_table
-    from pipeline.training.data.loose import load_images
 
-    given = read_user_file(model, weights=True)
-    contract = contract_of(given, mean, std, where=str(model))
-    settings = Replace(max_drop=max_drop, regression_steps=regression_steps, distil_steps=distil_steps)
-    images = None if data is None else load_images(data, contract.image)
-    network = to_torch(given, where=str(model))
-    done = replace_alone(
-        network, contract, images, settings, seed=seed, narrow=lambda *wide: within_channels(*wide).network
-    )
-    made = to_onnx(done.replaced.network, done.replaced.contract)
-    note_kept(made, done.replaced.report.layers)
-    checked = check_network(made, where=str(output))
-    write_bytes(output, made.SerializeToString(deterministic=True))
     report = done.replaced.report.as_dict()
     if as_json:
         print_json(replacement_json(report, done.judged, checked, str(output)))

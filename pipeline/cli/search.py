@@ -45,17 +45,20 @@ def search(
         kpufit search fashion-mnist-mini-search --apply 17
 
     """
-    from pipeline.report.search import front_table, summary_line
-    from pipeline.stages.applying import apply_trial
+    from pipeline.progress import busy
     from pipeline.stages.layout import open_run
-    from pipeline.stages.search import results
-    from pipeline.stages.searching import EXIT_STOPPED, open_search
-    from pipeline.stages.searching import search as search_recipe
 
-    root = Path.cwd()
-    run = open_run(root, recipe)
+    run = open_run(Path.cwd(), recipe)
+    with busy("loading PyTorch"):
+        from pipeline.report.search import front_table, summary_line
+        from pipeline.stages.applying import apply_trial
+        from pipeline.stages.search import results
+        from pipeline.stages.searching import EXIT_STOPPED, open_search
+        from pipeline.stages.searching import search as search_recipe
+
     if apply is not None:
-        path = apply_trial(run, open_search(run, storage), apply)
+        with busy(f"trial {apply}"):
+            path = apply_trial(run, open_search(run, storage), apply)
         if as_json:
             print_json({"recipe": path.stem, "file": str(path), "trial": apply})
         else:
@@ -64,11 +67,13 @@ def search(
             )
         return
     try:
-        found = search_recipe(run, workers=workers, storage=storage, artifacts=artifacts)
+        with busy(run.name):
+            found = search_recipe(run, workers=workers, storage=storage, artifacts=artifacts)
     except KeyboardInterrupt:
         print("stopped; nothing is lost: the same command goes on with the study", file=sys.stderr)
         raise typer.Exit(EXIT_STOPPED) from None
-    _, _, report = results(run, found)
+    with busy(run.name):
+        _, _, report = results(run, found)
     if as_json:
         print_json(report)
     else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.files import write_text
+from pipeline.progress import TERMINAL
 from pipeline.stages.repro import dvc_repro, failed_stages, outcome
 
 _RUNNING_STAGE = re.compile(r"^Running stage '(\w+)@", re.MULTILINE)
@@ -78,7 +79,8 @@ def execute(
         child = subprocess.Popen(
             command,
             cwd=root,
-            env={**environment, "PYTHONUNBUFFERED": "1", **(variables or {})},
+            # The terminal shows the night; the bars of a stage would lie across it.
+            env={**environment, TERMINAL: "", "PYTHONUNBUFFERED": "1", **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

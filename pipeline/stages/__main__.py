@@ -13,6 +13,7 @@ from pipeline.errors import EXIT_ERROR
 from pipeline.failure import tell
 from pipeline.files import remove_partial
 from pipeline.processes import die_with_parent
+from pipeline.progress import busy
 from pipeline.stages.layout import STAGES, open_run
 from pipeline.stages.lock import recipe_lock
 
@@ -30,7 +31,8 @@ def main(arguments: list[str]) -> int:
         with recipe_lock(run.root, run.name):
             for folder in (run.report_page.parent / stage, run.report_page.parent):
                 remove_partial(folder)
-            code: int = import_module(f"pipeline.stages.{stage}").run(run)
+            with busy(f"{stage} {run.name}"):
+                code: int = import_module(f"pipeline.stages.{stage}").run(run)
             return code
     except Exception as error:
         return tell(f"kpufit {stage}", error)
