@@ -28,6 +28,15 @@ MEMORY_BYTES = 2 << 30
 DISK_BYTES = 1 << 30
 
 _LOCK = INSTALLATION / "locks" / "kpufit.lock"
+_WITHOUT_GIT = (
+    "everything runs, but `dvc metrics diff` has nothing to compare with, and nightly's ledger and reports "
+    "name no commit"
+)
+_BEGIN_GIT = (
+    "to begin: `git init`, `dvc config --unset core.no_scm`, and the lines /cache, /tmp and /config.local in "
+    ".dvc/.gitignore"
+)
+_OR_ALONE = "or do without: dvc config core.no_scm true"
 _SETUP = f"run `make setup` in {INSTALLATION}"
 
 
@@ -108,18 +117,30 @@ def _nncase(root: Path) -> str:
 
 
 def _git(root: Path) -> str:
+    """DVC needs it, unless it was told that there is none, as ``kpufit init`` tells it outside git."""
+    config = configparser.ConfigParser()
+    config.read(_dvc_config(root))
+    alone = config.get("core", "no_scm", fallback="false").lower() == "true"
     if shutil.which("git") is None:
-        raise _MissingError("git is not installed", remedy="install git: DVC needs it")
+        if alone:
+            return f"not installed: {_WITHOUT_GIT}"
+        raise _MissingError("git is not installed", remedy=f"install git: DVC needs it; {_OR_ALONE}")
     asked = subprocess.run(
         ["git", "-C", root, "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False
     )
-    if asked.returncode != 0:
-        raise _MissingError("is in no git repository", where=str(root), remedy="git init")
-    return asked.stdout.strip()
+    if asked.returncode == 0:
+        return asked.stdout.strip()
+    if alone:
+        return f"no repository: {_WITHOUT_GIT}; {_BEGIN_GIT}"
+    raise _MissingError("is in no git repository", where=str(root), remedy=f"git init; {_OR_ALONE}")
+
+
+def _dvc_config(root: Path) -> Path:
+    return root / ".dvc" / "config"
 
 
 def _dvc(root: Path) -> str:
-    path = root / ".dvc" / "config"
+    path = _dvc_config(root)
     config = configparser.ConfigParser()
     if not config.read(path):
         raise _MissingError(

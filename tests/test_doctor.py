@@ -63,6 +63,24 @@ def test_a_dvc_that_calls_home_is_told_how_to_stop(tmp_path: Path) -> None:
     assert found.remedy == "dvc config core.check_update false"
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_without_git_it_says_what_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    if not installed:
+        monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    needed = finding(tmp_path, "git")
+    assert not needed.ok
+    assert needed.remedy.startswith("git init" if installed else "install git")
+    assert "dvc config core.no_scm true" in needed.remedy
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")  # as kpufit init writes it there
+    found = finding(tmp_path, "git")
+    assert found.ok
+    assert "dvc metrics diff" in found.seen
+    assert ("git init" in found.seen) == installed
+
+
 def test_data_that_was_not_fetched_names_the_command(tmp_path: Path) -> None:
     recipe = (ROOT / "recipes/fashion-mnist-mini.yaml").read_text()
     (tmp_path / "recipes").mkdir()
