@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from pipeline.compiler.compile import compile_network
 from pipeline.compiler.tflite_head import tflite_head
+from pipeline.kmodel.identify import NNCASE_VERSION
 from pipeline.kmodel.read import read
 from pipeline.kmodel.transcode import transcode
 from pipeline.kmodel.write import write
 from pipeline.network.contract import InputContract
-
-NNCASE_VERSION = 5
-"""The version of the format that nncase 1.9 writes."""
 
 
 @dataclass(frozen=True)

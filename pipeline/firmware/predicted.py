@@ -11,14 +11,13 @@ import onnx
 from pipeline.firmware.gate import judge
 from pipeline.firmware.profile import Profile, load_profile, profiles
 from pipeline.firmware.verdict import Check, KmodelFacts, LayerFacts, Verdict
+from pipeline.kmodel.identify import NNCASE_VERSION
 from pipeline.kpu.check import Checked, check_network
 from pipeline.kpu.memory.kmodel_size import REGISTER_BYTES, header_bytes, largest_body_bytes, not_carried
 from pipeline.kpu.prediction import Prediction, predict
 from pipeline.recipe import Gate, Target
 
 _ANY_ACCURACY = Gate(max_drop=1.0)
-_NNCASE_VERSION = 5
-"""Of the kmodel that nncase 1.9 writes."""
 
 
 def predicted_facts(prediction: Prediction) -> KmodelFacts:
@@ -118,7 +117,7 @@ def check_for(
         NetworkError: the network has not one image input of fixed size, or reads what nothing gives.
         FirmwareError: the target asks for the measured sum alone, but a firmware was not measured.
     """
-    version = max(chosen[0].versions) if len(chosen) == 1 else _NNCASE_VERSION
+    version = max(chosen[0].versions) if len(chosen) == 1 else NNCASE_VERSION
     checked = check_network(model, version, raw=raw, where=where)
     predictions = {version: checked.prediction}
     others = profiles(root) if chosen else []

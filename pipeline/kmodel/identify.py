@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 MAGIC: Final = b"LDMK"
+NNCASE_VERSION: Final = 5
+"""Of the kmodels that nncase 1.x writes; kpufit makes v3 and v4 from it, which hold few of its CPU layers."""
 EARLY_V5_HEADER_BYTES: Final = 24
 
 

@@ -60,6 +60,7 @@ def replace_network(
     seed: int,
     judge: Judge | None = None,
     rules: Sequence[Rule] | None = None,
+    must_replace: bool = False,
 ) -> Replaced:
     """Replace every layer that a rule matches; ``network`` is not changed.
 
@@ -80,6 +81,7 @@ def replace_network(
         seed: equal seeds give equal networks.
         judge: measures a network; by the labels of ``validation`` unless given.
         rules: what may be replaced; every rule there is unless given.
+        must_replace: whether no layer is left as it was for what its replacements cost, as no kmodel could hold it.
 
     Raises:
         NetworkError: there are no calibration images, or distillation diverges.
@@ -98,7 +100,9 @@ def replace_network(
     changed = bool(swapped) or any(step.taken for step in exact.steps)
     after_exact = judge(exact.network, exact.contract) if changed else before
 
-    candidates = Candidates(exact.network, exact.contract, calibration, judge, settings, seed, after_exact)
+    candidates = Candidates(
+        exact.network, exact.contract, calibration, judge, settings, seed, after_exact, must_replace=must_replace
+    )
     teacher = nn.Sequential(Renormalise(exact.contract, contract), copy.deepcopy(network)).eval()
     best: tuple[fx.GraphModule, Rewritten, Accuracy, dict[str, dict[str, float]]] | None = None
     done = 0

@@ -48,7 +48,7 @@ class Candidates:
     Every candidate of a layer is fitted once to the outputs of the layers that it replaces, on calibration images.
     Of several, those whose accuracy stays within ``max_drop`` of the network before it are ranked by the CPU's
     layers, cycles and bytes, and by their error where these are equal; then come the others by accuracy. ``give_up``
-    moves a layer on to its next candidate, and behind the last one leaves it as it was.
+    moves a layer on to its next candidate, and behind the last one leaves it as it was, unless it ``must_replace``.
 
     Attributes:
         measured: numbers for the report, by layer.
@@ -64,9 +64,12 @@ class Candidates:
         settings: Replace,
         seed: int,
         accuracy: float,
+        *,
+        must_replace: bool = False,
     ) -> None:
         self.reference, self.contract, self.calibration = reference, contract, calibration
         self.judge, self.settings, self.seed = judge, settings, seed
+        self.must_replace = must_replace
         self.measured: dict[str, dict[str, float]] = {}
         self.placed_accuracy: dict[str, float] = {}
         self._start = self._accuracy = accuracy
@@ -109,10 +112,14 @@ class Candidates:
 
     def give_up(self, count: int) -> bool:
         """Move the ``count`` layers whose replacement cost most on to their next candidate; whether there were any."""
-        worst = sorted(self.placed_accuracy, key=lambda layer: -self.placed_accuracy[layer])[:count]
+        movable = [layer for layer in self.placed_accuracy if not (self.must_replace and self._is_last(layer))]
+        worst = sorted(movable, key=lambda layer: -self.placed_accuracy[layer])[:count]
         for layer in worst:
             self._given_up[layer] = self._given_up.get(layer, 0) + 1
         return bool(worst)
+
+    def _is_last(self, layer: str) -> bool:
+        return self._given_up.get(layer, 0) + 1 >= len(self._ranking[layer])
 
     def _rank(self, candidates: Sequence[Candidate]) -> list[Fitted]:
         number = self.seed + len(self._ranking) + 1

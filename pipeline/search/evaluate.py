@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.compiler.compile import compile_network
 from pipeline.firmware.facts import facts_of
 from pipeline.firmware.verdict import KmodelFacts
+from pipeline.kmodel.identify import NNCASE_VERSION
 from pipeline.kmodel.read import read
 from pipeline.kmodel.transcode import transcode
 from pipeline.kmodel.write import write
@@ -31,8 +32,6 @@ from pipeline.search.space import Settings
 from pipeline.steps.prune import prune
 from pipeline.steps.quantise import kmodel_accuracy, quantise
 from pipeline.training.data.load import calibration_images
-
-_V5 = 5  # nncase's own
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,7 @@ def _replace(problem: Problem, pruned: bytes, settings: Replace, images: int) ->
         problem.data.validation,
         settings,
         seed=problem.recipe.seed,
+        must_replace=problem.version != NNCASE_VERSION,
     )
     content: bytes = to_onnx(replaced.network, replaced.contract).SerializeToString(deterministic=True)
     return content
@@ -167,7 +167,7 @@ def _plain_kmodel(
     compiled = compile_network(
         equalised.SerializeToString(), "onnx", calibration, contract, nncase_python=problem.nncase, where="candidate"
     )
-    if problem.version == _V5:
+    if problem.version == NNCASE_VERSION:
         return compiled.kmodel
     head = onnx_head(equalised, where="candidate")
     return write(transcode(read(compiled.kmodel), problem.version, head=head, float_output=True))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pipeline.kmodel.identify import NNCASE_VERSION
 from pipeline.network.weights import parameters
 from pipeline.replacement.apply import replace_network
 from pipeline.stages.layout import Run
 from pipeline.stages.networks import Network, load_network, onnx_bytes
+from pipeline.stages.target import target_version
 from pipeline.training.data.load import calibration_images, load_training
 
 
@@ -22,6 +24,7 @@ def run(run: Run) -> int:
         data.validation,
         chosen.replace,
         seed=recipe.seed,
+        must_replace=target_version(run) != NNCASE_VERSION,  # what was transcoded holds few CPU layers
     )
     run.write_results(
         "replace",

@@ -14,6 +14,7 @@ from replacement_samples import lifted
 from torch import fx, nn
 
 from pipeline.errors import NetworkError
+from pipeline.kpu.check import check_network
 from pipeline.network.contract import InputContract
 from pipeline.network.lift import to_torch
 from pipeline.network.lower import to_onnx
@@ -171,6 +172,24 @@ def test_a_replacement_that_costs_too_much_is_undone_and_reported(trained: Train
     assert undone.tried[-1].rule == "large-kernel"
     assert undone.tried[-1].why.startswith("given up")
     assert next(layer for layer in report.layers if layer.name == "l0").becomes == ("l0_shift1", "l0")
+
+
+def test_what_no_kmodel_could_hold_is_replaced_whatever_it_costs(trained: Trained) -> None:
+    data = trained.data
+    blank = np.zeros((1, 1, 32, 32), np.uint8)
+    settings = Replace(max_drop=0.0, regression_steps=0, distil_steps=1)
+    validation = DataSet(
+        data.validation.images, predict(trained.network, data.validation.images, trained.contract).argmax(1)
+    )
+    done = replace_network(
+        trained.network, trained.contract, blank, data.train, validation, settings, seed=0, must_replace=True
+    )
+    report = done.report
+    assert not report.accepted
+    assert "over replace.max_drop" in report.notes[0]
+    assert next(layer for layer in report.layers if layer.name == "l3").becomes
+    model = to_onnx(done.network, done.contract)
+    assert not [finding for finding in check_network(model).violations if finding.layer not in ("flat", "fc")]
 
 
 def test_of_several_rules_the_best_is_taken_then_the_next(trained: Trained) -> None:
