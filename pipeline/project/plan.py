@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import yaml
 
 from pipeline.errors import ToolError
 from pipeline.firmware.budget import kmodel_budget
@@ -62,14 +63,23 @@ def stage_plans(run: Run) -> list[StagePlan]:
     if asked.returncode != 0:
         raise ToolError("dvc status failed", where=str(run.root), remedy="see what it says", log=asked.stderr)
     status: dict[str, list[Any]] = json.loads(asked.stdout)
-    plans, earlier = [], False
+    plans, earlier, recorded = [], False, _recorded(run)
     for stage in STAGES:
-        why = tuple(text for each in status.get(f"{stage}@{run.name}", []) for text in _reasons(each))
+        name = f"{stage}@{run.name}"
+        changed = tuple(text for each in status.get(name, []) for text in _reasons(each))
+        why = changed if name in recorded else ("no successful run so far",)
         own = [reason for reason in why if not reason.startswith(f"out/{run.name}/") or not earlier]
         runs = "yes" if own else "perhaps" if earlier else "no"
         plans.append(StagePlan(stage, runs, tuple(own)))
         earlier = earlier or bool(own)
     return plans
+
+
+def _recorded(run: Run) -> frozenset[str]:
+    """Stages that DVC has run: it calls everything modified of one that it has not."""
+    path = run.root / "dvc.lock"
+    lock = yaml.safe_load(path.read_text()) if path.exists() else None
+    return frozenset((lock or {}).get("stages") or ())
 
 
 def _reasons(entry: Any) -> list[str]:

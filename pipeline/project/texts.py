@@ -6,6 +6,7 @@ import json
 
 GITIGNORE = """\
 /out/
+/dvc_plots/
 /data/cache/
 /.venv-nncase/
 __pycache__/

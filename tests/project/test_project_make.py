@@ -16,6 +16,7 @@ from pipeline.network.contract import InputContract
 from pipeline.network.lower import to_onnx
 from pipeline.network.trace import trace
 from pipeline.network.zoo import build
+from pipeline.stages.layout import STAGES
 from pipeline.stages.sources import CHECKSUMS, refresh_sources
 from pipeline.training.data.sets import DataSet
 from pipeline.training.loop import FitSettings, fit
@@ -61,6 +62,10 @@ def test_a_project_of_ones_own_runs_to_acceptance(own_files: Path, tmp_path: Pat
     done = run(project, BIN / "dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((project / "out/bars/gate/verdict.json").read_text())["accepted"]
+    planned = json.loads(kpufit(project, "plan", "bars", "--json").stdout)
+    predicted = planned["networks"]["pruned and replaced"]["predicted"]
+    assert [(stage["runs"], stage["why"]) for stage in planned["stages"]] == [("no", [])] * len(STAGES)
+    assert predicted["kmodel_bytes"] <= recipe["target"]["model_bytes"]
     again = kpufit(project, "run", "--json")
     assert again.returncode == 0, again.stderr
     assert "Running stage 'train" not in again.stderr

@@ -16,6 +16,7 @@ def test_a_new_project_would_run_every_stage_and_fit(tmp_path: Path) -> None:
     values = json.loads(planned.stdout)
     assert values["stages"][0]["runs"] == "yes"
     assert all(stage["runs"] != "no" for stage in values["stages"])
+    assert all(stage["why"] == ["no successful run so far"] for stage in values["stages"])
     given, replaced, pruned = (each["predicted"]["kmodel_bytes"] for each in values["networks"].values())
     recipe_file = tmp_path / "recipes" / "fashion-mnist-mini.yaml"
     recipe = yaml.safe_load(recipe_file.read_text())
