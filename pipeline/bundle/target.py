@@ -44,9 +44,10 @@ def bundle_target(runs: Sequence[Run], profile: Profile, load: Load | None) -> T
             where=runs[0].name,
             remedy="set target.camera, so that its memory is counted, and run the recipe again",
         )
-    return first.model_copy(
-        update={"firmware": profile.name, "load": load or first.load, "kmodel": "auto", "model_bytes": None}
-    )
+    wanted = load or first.load
+    if profile.interface == "c-sdk" and wanted == "sd":
+        wanted = "flash"  # its programs have no file system; either way the whole file is in memory
+    return first.model_copy(update={"firmware": profile.name, "load": wanted, "kmodel": "auto", "model_bytes": None})
 
 
 def bundle_firmware(runs: Sequence[Run], firmware: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import cache
 from typing import Any
 
@@ -42,5 +43,6 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "python": ascii, "c": c_string, "c_name": c_name, "count": lambda number: f"{number:,}",
         "percent": lambda fraction: f"{fraction:.2%}", "hexadecimal": lambda number: f"0x{number:06x}",
+        "shell": shlex.quote,
     }  # fmt: skip
     return environment

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -100,6 +102,7 @@ def test_a_bundle_is_complete_and_its_checksums_hold(bundles: Callable[..., Path
     assert contract["output"]["shape"] == [1, 4]
     assert contract["kmodel"]["version"] == (3 if firmware == "maixpy-minimum" else 4)
     assert contract["memory"]["needed_bytes"] <= contract["memory"]["limit_bytes"]
+    assert json.loads((folder / "bundle.json").read_text())["load"] == ("flash" if firmware == "c-sdk" else "sd")
     assert bool(contract["calls"]) == (firmware == "maixpy-full")
     assert identify((folder / "tiny" / "network.kmodel").read_bytes()).version == contract["kmodel"]["version"]
     card = (folder / "tiny" / "MODEL_CARD.md").read_text()
@@ -118,6 +121,20 @@ def test_vectors_reproduce_bit_for_bit(bundles: Callable[..., Path], two: Path, 
     assert (folder / "vectors" / "inputs.bin").read_bytes() == np.load(inputs).tobytes()
     assert (folder / "vectors" / "outputs.bin").read_bytes() == outputs.astype("<f4").tobytes()
     assert len(np.unique(outputs.reshape(len(outputs), -1).argmax(axis=1))) > 1
+
+
+@pytest.mark.parametrize("firmware", ["maixpy-full", "c-sdk"])
+def test_what_its_page_says_reproduces_the_vectors(
+    bundles: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, firmware: str
+) -> None:
+    folder = bundles("2nd one", "--firmware", firmware)
+    simulate, compare = re.search(
+        r"`(kpufit simulate .*)` .*\s+.* `(cmp .*)`", (folder / "README.md").read_text()
+    ).groups()
+    assert run_here(folder, *shlex.split(simulate)[1:]).code == 0
+    monkeypatch.chdir(folder)
+    subprocess.run(shlex.split(compare), check=True)
+    (folder / "again.npy").unlink()
 
 
 @pytest.mark.parametrize("firmware", FIRMWARES)
