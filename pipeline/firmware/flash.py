@@ -83,17 +83,18 @@ def flash_layout(
     for name, size in sizes:
         models.append(Region(name, models[-1].end if models else first, size))
     before = profile.flash_models_start.value if firmware_bytes is None else firmware_bytes + FIRMWARE_FRAME_BYTES
-    others = [Region("the firmware", 0, before)]
+    firmware = Region("the firmware", 0, before)
+    others = [firmware]
     behind = profile.flash_models_end.value
     if behind < profile.flash_bytes.value:
         others.append(Region("the file system (SPIFFS)", behind, profile.flash_bytes.value - behind))
-    _refuse_overlaps([*models, *others], profile)
+    _refuse_overlaps([*models, *others], profile, free_from=firmware.end)
     return FlashLayout(tuple(models), tuple(others))
 
 
-def _refuse_overlaps(regions: Sequence[Region], profile: Profile) -> None:
+def _refuse_overlaps(regions: Sequence[Region], profile: Profile, free_from: int) -> None:
     remedy = (
-        f"keep models within 0x{profile.flash_models_start.value:06x} to 0x{profile.flash_models_end.value:06x}, "
+        f"keep models within 0x{free_from:06x} to 0x{profile.flash_models_end.value:06x}, "
         "prune them smaller, or leave one out"
     )
     ordered = sorted(regions, key=lambda region: region.start)

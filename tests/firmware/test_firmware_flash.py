@@ -46,6 +46,9 @@ def test_overlap_with_the_firmware_is_refused() -> None:
         flash_layout(MAIXPY, [("m", 100)], start=start - BLOCK_BYTES)
     with pytest.raises(FirmwareError, match=r"the firmware .* overlaps m "):
         flash_layout(MAIXPY, [("m", 100)], firmware_bytes=start)  # kflash adds a header and a checksum to it
+    with pytest.raises(FirmwareError) as refused:
+        flash_layout(MAIXPY, [("m", 100)], firmware_bytes=start)
+    assert f"keep models within 0x{start + BLOCK_BYTES:06x} to" in str(refused.value.remedy)
     smaller = flash_layout(MAIXPY, [("m", 100)], start=start - BLOCK_BYTES, firmware_bytes=start - 2 * BLOCK_BYTES)
     assert smaller.models[0].start == start - BLOCK_BYTES
 
