@@ -41,6 +41,10 @@ _FULL = ("disk is full", "No space left", "disk I/O error", "readonly database",
 _REFUSED = ("authentication failed", "no password supplied", "does not exist", "permission denied", "NoSuchModule")
 """What SQLite's and PostgreSQL's messages say then."""
 
+_MOST_DEATHS = 3
+"""Of workers at one candidate: what crashes or takes all memory each time would be tried again for ever."""
+_DEATHS = "deaths"
+
 ERROR, SURPLUS = "error", "surplus"
 """User attributes of trials that failed for good: what went wrong; that enough others were under way."""
 
@@ -165,7 +169,7 @@ def _open(place: Place, objectives: Sequence[str], sampler: optuna.samplers.Base
             engine_kwargs={"connect_args": wait, "pool_pre_ping": True},
             heartbeat_interval=max(grace // _BEATS, 1),
             grace_period=grace,
-            heartbeat_stale_trial_callback=give_back,
+            heartbeat_stale_trial_callback=_after_death,
         )
         return optuna.create_study(
             study_name=place.name,
@@ -318,14 +322,26 @@ def give_back(study: optuna.Study, trial: FrozenTrial) -> None:
 
     What it came to before would count for the next, which may be stopped where that one went on.
     """
+    _repeat(study, trial, trial.system_attrs.get(_DEATHS, 0))
+
+
+def _after_death(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Enqueue a trial again whose worker is dead; after as many deaths as may be, have it fail for good."""
+    _repeat(study, trial, trial.system_attrs.get(_DEATHS, 0) + 1)
+
+
+def _repeat(study: optuna.Study, trial: FrozenTrial, deaths: int) -> None:
     known = {name: value for name, value in trial.system_attrs.items() if name == "fixed_params"}
     history = [*trial.system_attrs.get("retry_history", ()), trial.number]
-    study.add_trial(
+    hopeless = deaths >= _MOST_DEATHS
+    error = f"its worker died {deaths} times: it crashed, ran out of memory or was killed"
+    study.add_trial(  # Optuna lets nobody write into the one that has failed
         create_trial(
-            state=TrialState.WAITING,
+            state=TrialState.FAIL if hopeless else TrialState.WAITING,
             params=trial.params,
             distributions=trial.distributions,
-            system_attrs={**known, "failed_trial": origin(trial), "retry_history": history},
+            user_attrs={ERROR: error} if hopeless else {},
+            system_attrs={**known, "failed_trial": origin(trial), "retry_history": history, _DEATHS: deaths},
         )
     )
 

@@ -15,7 +15,11 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 
 from pipeline.errors import StorageError
+from pipeline.search import study as study_module
+from pipeline.search.front import count
+from pipeline.search.history import history
 from pipeline.search.study import (
+    ERROR,
     DatabaseError,
     Place,
     active,
@@ -151,6 +155,38 @@ def test_what_failed_without_a_reason_is_tried_again_once_and_afresh(place: Plac
     assert (origin(again), again.params, again.constraints, again.user_attrs) == (0, {"channels": 7}, {}, {})
     study.tell(ask(study), state=TrialState.FAIL)
     retry_lost(study)
+    assert [origin(trial) for trial in active(study.get_trials())] == [0]
+
+
+def test_a_candidate_at_which_worker_after_worker_dies_is_given_up(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = opened(place)
+    study.enqueue_trial({"channels": 7})
+    deaths = 0
+    while (dead := ask(study)).params["channels"] == 7:
+        deaths += 1
+        with monkeypatch.context() as patch:
+            stale = [dead._trial_id]
+            patch.setattr(study._storage, "_get_stale_trial_ids", lambda study_id, stale=stale: stale)
+            retry_lost(study)
+        assert deaths < 10
+    retry_lost(study)
+    assert deaths == study_module._MOST_DEATHS > 1
+    assert [trial.number for trial in active(study.get_trials())] == [dead.number]
+    (told,) = (trial for trial in study.get_trials() if ERROR in trial.user_attrs)
+    assert (told.state, origin(told), told.params) == (TrialState.FAIL, 0, {"channels": 7})
+    assert f"died {deaths} times" in told.user_attrs[ERROR]
+    counts = count(study.get_trials())
+    assert (counts.failed, counts.repeated) == (1, deaths)
+    assert [row["error"] for row in history(study.get_trials())] == [told.user_attrs[ERROR]]
+
+
+def test_a_candidate_given_back_again_and_again_is_not_given_up(place: Place) -> None:
+    study = opened(place)
+    for _ in range(2 * study_module._MOST_DEATHS):
+        study.tell(ask(study), state=TrialState.FAIL)  # as after Ctrl-C
+        retry_lost(study)
     assert [origin(trial) for trial in active(study.get_trials())] == [0]
 
 
