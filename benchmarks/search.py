@@ -36,7 +36,7 @@ from pipeline.network.contract import InputContract
 from pipeline.network.trace import trace
 from pipeline.network.zoo import build
 from pipeline.recipe import Recipe, parse
-from pipeline.report.tried import area_under
+from pipeline.report.search_results import area_under
 from pipeline.search.begin import begin
 from pipeline.search.problem import Problem
 from pipeline.search.study import finished, open_study, place_of, sampler_of

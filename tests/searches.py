@@ -11,7 +11,7 @@ from projects import make_folder, replace_section, run, set_recipe
 
 from pipeline.search.study import ERROR, SURPLUS, active, finished, origin
 from pipeline.stages.layout import open_run
-from pipeline.stages.searching import open_search
+from pipeline.stages.study import open_search
 
 #: A worker that is dead counts as dead sooner, and computes with one thread like its neighbours.
 ENVIRONMENT = {"KPUFIT_SEARCH_GRACE_S": "8", "OMP_NUM_THREADS": "1"}

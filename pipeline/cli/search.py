@@ -50,11 +50,11 @@ def search(
 
     run = open_run(Path.cwd(), recipe)
     with busy("loading PyTorch"):
-        from pipeline.report.search import front_table, summary_line
-        from pipeline.stages.applying import apply_trial
+        from pipeline.report.search_table import front_table, summary_line
         from pipeline.stages.search import results
-        from pipeline.stages.searching import EXIT_STOPPED, open_search
-        from pipeline.stages.searching import search as search_recipe
+        from pipeline.stages.study import EXIT_STOPPED, open_search
+        from pipeline.stages.study import search as search_recipe
+        from pipeline.stages.trial_recipe import apply_trial
 
     if apply is not None:
         with busy(f"trial {apply}"):

@@ -11,8 +11,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from pipeline.report.plots import FIRST, SECOND, THIRD, Plot, as_plot, short
+from pipeline.report.search_results import Axis, Searched, Tried, choice_name
 from pipeline.report.text import count, decimal, percent
-from pipeline.report.tried import Axis, Searched, Tried, choice_name
 
 _MOST = 30
 """Choices shown, the most important."""

@@ -13,7 +13,7 @@ from pipeline.report.memory_bar import memory_bar
 from pipeline.report.network import fates
 from pipeline.report.plots import error_plot, path_plot, plotly_script
 from pipeline.report.results import RunResults, dicts
-from pipeline.report.searched import search_section
+from pipeline.report.search_section import search_section
 from pipeline.report.summary import StageRow, stage_rows
 from pipeline.report.text import count, decimal, percent, words
 

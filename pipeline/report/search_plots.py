@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from pipeline.report.plots import FIRST, SECOND, THIRD, Plot, as_plot, short
+from pipeline.report.search_results import Searched, Tried, areas, choice_name
 from pipeline.report.text import count, decimal, percent
 from pipeline.report.trends import BAD
-from pipeline.report.tried import Searched, Tried, areas, choice_name
 
 _WIDE = 4
 """Sizes that differ by more than this factor are shown on a logarithmic axis."""

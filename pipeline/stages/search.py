@@ -17,7 +17,7 @@ from pipeline.search.sensitivity import SHARES
 from pipeline.search.space import Settings, settings_of
 from pipeline.search.study import storage_errors
 from pipeline.stages.layout import Chosen, Run
-from pipeline.stages.searching import Searched, search, search_of
+from pipeline.stages.study import Searched, search, search_of
 
 
 def run(run: Run) -> int:

@@ -14,8 +14,8 @@ from search_samples import search_report
 from pipeline.report.page import page
 from pipeline.report.results import RunResults
 from pipeline.report.search_plots import front_plot
-from pipeline.report.searched import SearchSection, search_section
-from pipeline.report.tried import Tried, areas, searched_of
+from pipeline.report.search_results import Tried, areas, searched_of
+from pipeline.report.search_section import SearchSection, search_section
 
 HEADING = '<h2 id="search">'
 

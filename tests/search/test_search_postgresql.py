@@ -49,7 +49,7 @@ def start_worker(project: Path, server: Postgres) -> subprocess.Popen[str]:
         **ENVIRONMENT,
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.stages.searching", "tiny"],
+        [sys.executable, "-m", "pipeline.stages.study", "tiny"],
         cwd=project,
         env={**os.environ, **environment},
         stderr=subprocess.PIPE,

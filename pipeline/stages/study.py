@@ -134,7 +134,7 @@ def search(
             STORAGE: storage or settings.storage,
             _ARTIFACTS: artifacts or str(found.place.folder / "artifacts"),
         }
-        command = [sys.executable, "-m", "pipeline.stages.searching", run.name]
+        command = [sys.executable, "-m", "pipeline.stages.study", run.name]
         images = len(found.problem.data.validation)
         with search_bar(found.study, found.place, settings, images) as draw:
             run_workers(command, workers or len(os.sched_getaffinity(0)), draw, variables)

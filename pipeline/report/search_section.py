@@ -10,9 +10,9 @@ from typing import Any
 from pipeline.report.choices_plot import choices_plot
 from pipeline.report.plots import Plot
 from pipeline.report.search_plots import front_plot, history_plot, importance_plot
+from pipeline.report.search_results import Searched, choice_name, searched_of
 from pipeline.report.tables import Column, Table
 from pipeline.report.text import ABSENT, count, decimal, percent, words
-from pipeline.report.tried import Searched, choice_name, searched_of
 
 _KEEP = "keep."
 _AREA = (

@@ -12,7 +12,7 @@ from pipeline.search.front import points_of
 from pipeline.search.space import settings_of
 from pipeline.search.study import storage_errors
 from pipeline.stages.layout import Run
-from pipeline.stages.searching import Searched
+from pipeline.stages.study import Searched
 
 
 def apply_trial(run: Run, found: Searched, number: int) -> Path:
