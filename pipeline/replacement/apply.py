@@ -183,7 +183,7 @@ def _notes(scores: Accuracy, settings: Replace, learned: Rewritten, changed: boo
     notes = []
     if kept:
         notes.append(
-            f"left as they were, on the CPU, as every replacement cost more than replace.max_drop = "
+            f"left as they were, as every replacement cost more than replace.max_drop = "
             f"{settings.max_drop:.2%} of validation accuracy: {', '.join(kept)}; raise replace.distil_steps or "
             "replace.max_drop, or train a network without such layers"
         )
