@@ -192,4 +192,4 @@ def _is_bad(entry: Entry) -> bool:
 
 
 def _line(error: KpufitError) -> str:
-    return " ".join(str(error).split())
+    return "; ".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip())

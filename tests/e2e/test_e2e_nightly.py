@@ -173,6 +173,7 @@ def test_a_recipe_that_cannot_run_does_not_keep_the_others_from_it(first_night: 
     assert done.returncode == 2
     assert "bad: failed: " in done.stdout
     assert "gone.npz" in done.stdout
+    assert "; remedy: " in done.stdout, "two lines of an error do not run into one sentence"
     assert [entry.verdict for entry in ledger(project)[-2:]] == ["failed", "same"]
     assert (project / "told").read_text().strip() == "{'failed': 1, 'same': 1}"
     unsent = kpufit(project, "nightly", "big", "--on-result", "false")
