@@ -14,7 +14,7 @@ def add(recipe: RecipeName, as_json: Json = False) -> None:
     Exit code 0 when it is listed, 2 when there is no such recipe or its data is missing.
 
     Examples:
-        kpufit add mine && kpufit run mine
+        cp recipes/fashion-mnist-mini.yaml recipes/mine.yaml && kpufit add mine && kpufit run mine
 
     """
     from pipeline.recipe import recipe_path

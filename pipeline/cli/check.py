@@ -35,8 +35,8 @@ def check(
     it is over a budget; 0 otherwise. `kpufit rules` explains every finding.
 
     Examples:
-        kpufit check model.onnx --firmware maixpy-full
-        kpufit check model.tflite --firmware all --html page.html
+        kpufit check out/fashion-mnist-mini/train/network.onnx --firmware maixpy-full
+        kpufit check out/fashion-mnist-mini/quantise/network.tflite --firmware all --html page.html
 
     """
     from pipeline.firmware.predicted import check_for, chosen_profiles

@@ -25,7 +25,7 @@ def diff(
     when they differ.
 
     Examples:
-        kpufit diff old.kmodel out/fashion-mnist-mini/convert/network.kmodel
+        kpufit diff out/fashion-mnist-mini/convert/nncase.kmodel out/fashion-mnist-mini/convert/network.kmodel
 
     """
     from pipeline.kmodel.compare import compare_layers

@@ -32,7 +32,7 @@ def gate(
     Exit code 0 when every one fits by itself and, of several, all fit together; 1 when not.
 
     Examples:
-        kpufit gate network.kmodel --firmware maixpy-full
+        kpufit gate out/fashion-mnist-mini/convert/network.kmodel --firmware maixpy-full
         kpufit gate faces.kmodel digits.kmodel --firmware canmv --load flash
 
     """

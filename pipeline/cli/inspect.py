@@ -17,8 +17,8 @@ def inspect(file: KmodelFile, as_json: Json = False) -> None:
     Exit code 0 for all of these, 2 for a file that is damaged or no kmodel.
 
     Examples:
-        kpufit inspect network.kmodel
-        kpufit inspect network.kmodel --json
+        kpufit inspect out/fashion-mnist-mini/convert/network.kmodel
+        kpufit inspect out/fashion-mnist-mini/convert/network.kmodel --json
 
     """
     from pipeline.firmware.profile import profiles

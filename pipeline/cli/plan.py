@@ -28,7 +28,7 @@ def plan(
 
     Examples:
         kpufit plan fashion-mnist-mini
-        kpufit plan recipes/mine.yaml --json
+        kpufit plan recipes/fashion-mnist-mini.yaml --json
 
     """
     from pipeline.progress import busy

@@ -39,6 +39,7 @@ def replace(
     classifier's head, does not compile or would give wrong numbers; the rest is done and written all the same.
 
     Examples:
+        kpufit replace out/fashion-mnist-mini/train/network.onnx -o mended.onnx
         kpufit replace model.onnx -o mended.onnx --data images
 
     """

@@ -26,7 +26,8 @@ def simulate(
     Exit code 0 when the outputs are written, 2 when they cannot be.
 
     Examples:
-        kpufit simulate network.kmodel --input images.npy -o outputs.npy
+        kpufit bundle fashion-mnist-mini -o board && cd board/fashion-mnist-mini
+        kpufit simulate network.kmodel --input vectors/inputs.npy -o outputs.npy
 
     """
     import numpy as np

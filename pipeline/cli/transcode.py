@@ -29,7 +29,8 @@ def transcode(
     Exit code 0 when the file is written, 2 when it cannot be.
 
     Examples:
-        kpufit transcode nncase.kmodel --to v4 -o network.kmodel --head network.onnx
+        cd out/fashion-mnist-mini
+        kpufit transcode convert/nncase.kmodel --to v3 -o v3.kmodel --head replace/network.onnx
 
     """
     from pipeline.files import write_bytes
