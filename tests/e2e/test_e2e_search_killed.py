@@ -13,10 +13,14 @@ import psutil
 import pytest
 from databases import wait_for
 from optuna.trial import TrialState
-from projects import BIN, NNCASE, kpufit
+from projects import BIN, NNCASE, kpufit, set_recipe
 from searches import ENVIRONMENT, check_whole, searching_project, trials_of
 
 pytestmark = pytest.mark.nncase
+
+
+MORE = 4
+"""Trials on top, when a search ends before it could be killed as often as it was to be."""
 
 
 def start(project: Path) -> subprocess.Popen[str]:
@@ -54,6 +58,7 @@ def kill_at_random(project: Path, chance: random.Random, kills: int) -> int:
             while command.poll() is None and time.monotonic() < until:
                 time.sleep(0.05)
             if command.poll() is not None:
+                assert done or command.returncode == 0
                 break
             workers, done = workers_of(command), done + 1
             if workers and chance.random() < 0.5:
@@ -72,14 +77,15 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path, kills: int, tr
     project = searching_project(tmp_path / "project", trials)
     seed = random.randrange(1 << 32)
     chance, left = random.Random(seed), kills
-    for _ in range(kills):
-        if left:
-            left -= kill_at_random(project, chance, left)
+    while left:
+        killed = kill_at_random(project, chance, left)
+        left -= killed
+        if not killed:  # it came to its end first: there must be more to do
+            trials += MORE
+            set_recipe(project, "search", trials=trials)
     done = kpufit(project, "search", "tiny", "--workers", "2", timeout=600, **ENVIRONMENT)
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
     check_whole(trials_of(project), trials)
-    print(f"{kills - left} kills, {len(trials_of(project))} trials, seed {seed}")
-    assert left <= kills // 2  # a fast machine may be done before the last
 
 
 @pytest.mark.parametrize("whole_group", [True, False])
