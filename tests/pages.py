@@ -31,6 +31,13 @@ LABELS_OVERLAP = """[...document.querySelectorAll(".plot .ytick text")].map((eac
     box.top < other.bottom - 1 && other.top < box.bottom - 1 && box.left < other.right && other.left < box.right
   )).length"""
 
+TITLES_OVERLAP = """[...document.querySelectorAll(".plot .ytitle, .plot .y2title")].filter((title) =>
+  [...title.closest(".plot").querySelectorAll(".ytick text, .y2tick text")].some((label) => {
+    const a = title.getBoundingClientRect(), b = label.getBoundingClientRect();
+    return a.top < b.bottom && b.top < a.bottom && a.left < b.right && b.left < a.right;
+  })).length"""
+"""Titles of axes that lie on an axis' labels."""
+
 UNNAMED = """[
   ...[...document.querySelectorAll("img")].filter((each) => !each.alt),
   ...[...document.querySelectorAll("table")].filter((each) => !each.caption?.textContent.trim()),
@@ -51,6 +58,7 @@ def assert_sound(page: Opened) -> None:
     assert page.ask(STICKS_OUT) == []
     assert page.ask(OVERLAPS) == []
     assert page.ask(LABELS_OVERLAP) == 0
+    assert page.ask(TITLES_OVERLAP) == 0
     assert page.ask(UNNAMED) == []
     for landmark in ("header", "main"):
         assert page.ask(f"document.querySelectorAll({landmark!r}).length") == 1

@@ -111,7 +111,7 @@ def as_plot(name: str, caption: str, description: str, figure: Any, height: int)
     )
     # A finger on the plot scrolls the page.
     figure.update_xaxes(gridcolor=_GRID, automargin=True, fixedrange=True)
-    figure.update_yaxes(gridcolor=_GRID, automargin=True, fixedrange=True)
+    figure.update_yaxes(gridcolor=_GRID, automargin=True, fixedrange=True, title_standoff=8)  # beyond the labels
     text = figure.to_json().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return Plot(name, caption, description, Markup(text), height)  # noqa: S704 - nothing in it can end the script
 

@@ -53,8 +53,9 @@ def trend_plot(name: str, recipe: str, points: Sequence[Point]) -> Plot | None:
         trace = go.Scatter(x=times, y=values, text=said, mode="lines+markers", marker=marker, line={"color": colour})
         figure.add_trace(trace, row=row, col=1)
     figure.update_layout(showlegend=False)
-    figure.update_yaxes(title_text="accuracy", tickformat=".1%", row=1, col=1)
-    figure.update_yaxes(title_text="kmodel bytes", row=2, col=1)
+    within = {"clipmin": 0, "clipmax": 1}
+    figure.update_yaxes(title_text="accuracy", tickformat=".1%", autorangeoptions=within, row=1, col=1)
+    figure.update_yaxes(title_text="bytes", range=_around([point.kmodel_bytes for point in points]), row=2, col=1)
     first, last = points[0], points[-1]
     description = (
         f"{recipe} over {len(points)} nights: accuracy from {percent(first.accuracy)} to {percent(last.accuracy)}, "
@@ -62,3 +63,9 @@ def trend_plot(name: str, recipe: str, points: Sequence[Point]) -> Plot | None:
         f"{sum(point.bad for point in points)} nights were worse or rejected."
     )
     return as_plot(name, f"Accuracy and kmodel bytes over {len(points)} nights", description, figure, 300)
+
+
+def _around(values: Sequence[float | None]) -> list[float] | None:
+    """A range of a percent on either side where all values are the same, which plotly would split into fractions."""
+    known = {value for value in values if value}
+    return [min(known) * 0.99, max(known) * 1.01] if len(known) == 1 else None

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from browser import DESK, PHONE, browser, chromium, open_page
-from nights import bad_night, entry, metrics, night
+from nights import bad_night, entry, metrics, night, plan
 from pages import assert_plots_are_drawn, assert_sound
 from selenium.webdriver import Chrome
 
 from pipeline.errors import RecipeError
-from pipeline.nightly.night import chosen
+from pipeline.nightly.ledger import Ledger
+from pipeline.nightly.night import Night, chosen
 from pipeline.nightly.page import night_page
 from pipeline.nightly.summary import headline, summary_json, summary_markdown
 
@@ -96,8 +97,24 @@ def test_the_page_is_sound_at_every_width(driver: Chrome, tmp_path: Path, size: 
     opened = open_page(driver, file, size)
     assert_sound(opened)
     assert_plots_are_drawn(opened, 3)
+    assert opened.ask("document.querySelector('.change.worse').innerText").startswith("accuracy 90.00% → 71.00%")
     shown = opened.ask("document.querySelector('.verdict').innerText")
     assert "1 same, 1 worse, 1 rejected" in shown.lower()
     assert "90.00% → 71.00%" in shown
     assert "<b>9,000</b>" in shown
     assert 0 < opened.bottom(".verdict") <= opened.ask("innerHeight")
+
+
+def test_figures_that_never_change_have_bearable_axes(driver: Chrome, tmp_path: Path) -> None:
+    nights = [entry("good", "same", day, metrics=metrics(1.0, 12712)) for day in range(1, 9)]
+    file = tmp_path / "summary.html"
+    file.write_text(night_page(Night(plan(), tuple(nights[-1:]), (), Ledger(tuple(nights), ()))))
+    opened = open_page(driver, file, DESK)
+    assert_sound(opened)
+    accuracies, sizes = (
+        opened.ask(f"[...document.querySelectorAll('.plot .{axis}tick text')].map((each) => each.textContent)")
+        for axis in ("y", "y2")
+    )
+    assert accuracies[-1] == "100.0%", "no accuracy is above all"
+    assert len(sizes) > 1
+    assert max(map(len, sizes)) < 7, "no fractions of a byte"
