@@ -38,6 +38,7 @@ def test_the_document_is_up_to_date() -> None:
     [
         ("kpufit run fashion-mnist-m", {"fashion-mnist-mini"}),
         ("kpufit plan fashion-mnist-m", {"fashion-mnist-mini"}),
+        ("kpufit nightly fashion-mnist-m", {"fashion-mnist-mini"}),
         ("kpufit run --until qu", {"quantise"}),
         ("kpufit data cif", {"cifar-10"}),
         ("kpufit firmware maixpy-m", {"maixpy-minimum", "maixpy-minimum-v4"}),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import complete
 from pipeline.cli.options import Json
 from pipeline.cli.output import console, print_json
 
@@ -15,7 +16,11 @@ from pipeline.cli.output import console, print_json
 def nightly(
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RECIPE", help="Names or globs of recipes of params.yaml; all of them if none."),
+        typer.Argument(
+            metavar="RECIPE",
+            help="Names or globs of recipes of params.yaml; all of them if none.",
+            autocompletion=complete.recipes,
+        ),
     ] = None,
     keep_going: Annotated[
         bool,
