@@ -290,12 +290,19 @@ def active(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 def is_surplus(trial: FrozenTrial, trials: Sequence[FrozenTrial], wanted: int) -> bool:
     """Return whether enough others are done, or under way and before it, or one of them is this one again.
 
+    Machines that begin a study at the same time both enqueue its first candidates: the second of two equal ones goes.
     Every worker answers alike, whoever asks first: order is by number.
     """
     mine = (origin(trial), trial.number)
     earlier = [other for other in active(trials) if (origin(other), other.number) < mine]
     ahead = {origin(other) for other in (*finished(trials), *earlier)}
-    return origin(trial) in ahead or len(ahead) >= wanted
+    return origin(trial) in ahead or len(ahead) >= wanted or _was_set_before(trial, trials)
+
+
+def _was_set_before(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    point = trial.system_attrs.get("fixed_params")
+    earlier = [other for other in trials if origin(other) < origin(trial) and other.state != TrialState.FAIL]
+    return point is not None and any(other.system_attrs.get("fixed_params") == point for other in earlier)
 
 
 @contextmanager

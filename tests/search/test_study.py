@@ -216,6 +216,19 @@ def test_of_too_many_the_later_are_surplus(place: Place) -> None:
     assert all(is_surplus(trial, trials, 2) for trial in trials[:2])
 
 
+def test_what_two_machines_set_at_once_is_tried_once(place: Place) -> None:
+    study = opened(place)
+    for _ in range(2):
+        for x in (1.0, 2.0):
+            study.enqueue_trial({"x": x})
+    for _ in range(4):
+        ask(study)
+    trials = study.get_trials()
+    assert [is_surplus(trial, trials, 9) for trial in trials] == [False, False, True, True]
+    study.tell(0, (0.5, 1.0))
+    assert is_surplus(study.get_trials()[2], study.get_trials(), 9)
+
+
 def test_an_outage_is_waited_for_and_no_longer_than_asked(place: Place) -> None:
     tries: list[float] = []
 
