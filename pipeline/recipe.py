@@ -164,7 +164,10 @@ class Prune(Section):
 class Replace(Section):
     """Replacement of what the KPU cannot run."""
 
-    max_drop: Fraction = Field(description="validation accuracy that a replacement may cost, after distillation")
+    max_drop: Fraction = Field(
+        description="validation accuracy that a replacement may cost, after distillation; where it costs more, "
+        "the layer stays as it was, unless the target's kmodel (v3, v4) could not hold it"
+    )
     regression_steps: Count = Field(300, description="steps of regression on the replaced layer's outputs, a layer")
     distil_steps: Count = Field(description="steps of distillation from the network before replacement")
     prefer: dict[str, str] = Field(
