@@ -68,7 +68,7 @@ class _Recorder(fx.Interpreter):
 def record(
     network: fx.GraphModule, names: Collection[str], images: NDArray[np.uint8], contract: InputContract
 ) -> dict[str, Tensor]:
-    """Return the values (N×C×H×W) called ``names`` (see `value_name`) for ``images``, in evaluation mode."""
+    """Return the values (N×C×H×W, or N×C) called ``names`` (see `value_name`) for ``images``, in evaluation mode."""
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with evaluating(network), torch.no_grad():
         for start in range(0, len(images), _BATCH):
@@ -88,6 +88,11 @@ def affordable(
     return max(1, min(len(images), _MOST_BYTES // bytes_each))
 
 
+def as_maps(values: Tensor) -> Tensor:
+    """Return N×C values as maps of one pixel, maps as they are."""
+    return values[..., None, None] if values.ndim == 2 else values
+
+
 def relative_error(given: Tensor, wanted: Tensor) -> float:
     """Return the mean square of ``given − wanted`` over the variance of ``wanted``, a channel; the channels' mean."""
     variance = wanted.var((0, 2, 3)).clamp_min(_LEAST_VARIANCE)
@@ -95,13 +100,13 @@ def relative_error(given: Tensor, wanted: Tensor) -> float:
 
 
 def regress(block: nn.Sequential, inputs: Tensor, outputs: Tensor, steps: int, seed: int, title: str) -> Fit:
-    """Fit ``block`` in place to give ``outputs`` for ``inputs`` (both N×C×H×W): Adam on the relative error, one cycle.
+    """Fit ``block`` in place to give ``outputs`` for ``inputs`` (N×C×H×W, or N×C): Adam on the relative error.
 
     The last fifth of the images measures; with fewer than five, all do both. If the fit ends worse than it began, the
     block is put back to its start. A block that gives a map of another size is measured against ``outputs`` resampled,
     and not fitted to them: its own are the better ones.
     """
-    outputs, steps = _resampled(block, inputs, outputs, steps)
+    outputs, steps = _resampled(block, inputs, as_maps(outputs), steps)
     held = int(len(inputs) * _HELD_OUT)
     seen = len(inputs) - held
     unseen = slice(seen, None) if held else slice(None)
@@ -114,9 +119,9 @@ def regress(block: nn.Sequential, inputs: Tensor, outputs: Tensor, steps: int, s
         for group in optimiser.param_groups:
             group["lr"] = _RATE * _cycle(step, steps)
         rows = torch.randint(seen, (min(_BATCH, seen),), generator=generator)
-        loss = ((block(inputs[rows]) - outputs[rows]).square() / variance).mean()
+        loss = ((as_maps(block(inputs[rows])) - outputs[rows]).square() / variance).mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     fitted = _error(block, inputs[unseen], outputs[unseen])
     if not fitted < initial:
@@ -127,7 +132,7 @@ def regress(block: nn.Sequential, inputs: Tensor, outputs: Tensor, steps: int, s
 
 def _resampled(block: nn.Sequential, inputs: Tensor, outputs: Tensor, steps: int) -> tuple[Tensor, int]:
     with evaluating(block), torch.no_grad():
-        size = block(inputs[:1]).shape[2:]
+        size = as_maps(block(inputs[:1])).shape[2:]
     if size == outputs.shape[2:]:
         return outputs, steps
     return functional.interpolate(outputs, size=size, mode="bilinear"), 0
@@ -141,5 +146,5 @@ def _cycle(step: int, steps: int) -> float:
 
 def _error(block: nn.Sequential, inputs: Tensor, outputs: Tensor) -> float:
     with evaluating(block), torch.no_grad():
-        given = torch.cat([block(inputs[at : at + _BATCH]) for at in range(0, len(inputs), _BATCH)])
+        given = torch.cat([as_maps(block(inputs[at : at + _BATCH])) for at in range(0, len(inputs), _BATCH)])
     return relative_error(given, outputs)

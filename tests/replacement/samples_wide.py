@@ -42,8 +42,38 @@ def wide_maps(draw: st.DrawFn) -> Sample:
     return lifted(layers, (2, side, side), seed=draw(st.integers(0, 99)))
 
 
+@st.composite
+def wide_products(draw: st.DrawFn) -> Sample:
+    """Two fully connected layers, the first over a map of more than 1024 values, of sides that halve or do not."""
+    height, width = draw(st.sampled_from([(4, 4), (5, 7), (8, 6), (8, 8), (8, 10)]))
+    channels = 1024 // (height * width) + draw(st.integers(1, 4))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(2, channels, 1), act=nn.ReLU())
+    layers["flatten"] = nn.Flatten()
+    units = draw(st.integers(4, 9))
+    layers["first"] = nn.Linear(channels * height * width, units, bias=draw(st.booleans()))
+    layers["between"] = draw(st.sampled_from([nn.ReLU(), nn.LeakyReLU(0.1)]))
+    layers["last"] = nn.Linear(units, 3)
+    return lifted(layers, (2, height, width), seed=draw(st.integers(0, 99)))
+
+
+@st.composite
+def wide_units(draw: st.DrawFn) -> Sample:
+    """Over 1024 units between two fully connected layers."""
+    units, outputs = draw(st.integers(1025, 1100)), draw(st.integers(4, 9))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(2, 3, 3, 1, 1), act=nn.ReLU())
+    layers["flatten"] = nn.Flatten()
+    layers["first"] = nn.Linear(48, units, bias=draw(st.booleans()))
+    layers["between"] = draw(st.sampled_from([nn.ReLU(), nn.LeakyReLU(0.1), nn.Sigmoid()]))
+    layers["second"] = nn.Linear(units, outputs, bias=draw(st.booleans()))
+    if draw(st.booleans()):
+        layers["third"] = nn.Linear(outputs, 3)
+    return lifted(layers, (2, 4, 4), seed=draw(st.integers(0, 99)))
+
+
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "many-loads": many_loads,
     "many-loads-inputs": many_loads,
     "wide-map": wide_maps,
+    "wide-product": wide_products,
+    "wide-units": wide_units,
 }

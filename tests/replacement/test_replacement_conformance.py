@@ -134,7 +134,7 @@ def test_regression_brings_a_learned_block_near_the_layer_it_replaces(rule: Rule
             rule.initialise(candidate.site, match, built.chain, values[read], values[gives], seed)
             fit = regress(built.chain, values[read], values[gives], 40, seed, "fitting")
             for layer in blank:
-                if isinstance(layer, nn.Conv2d):
+                if isinstance(layer, (nn.Conv2d, nn.Linear)):
                     with torch.random.fork_rng():
                         torch.manual_seed(seed)
                         layer.reset_parameters()
