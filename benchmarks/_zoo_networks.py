@@ -279,6 +279,20 @@ def wide() -> nn.Module:
     )
 
 
+def products() -> nn.Module:
+    """LeNet's way: two fully connected layers, of which the first reads a whole map."""
+    return nn.Sequential(
+        conv(1, 16, 3, 2),
+        conv(16, 24, 3),
+        conv(24, 32, 3, 2),
+        nn.Flatten(),
+        nn.Linear(32 * 8 * 8, 64),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(64, CLASSES),
+    )
+
+
 _MNIST, _CIFAR = "fashion-mnist", "cifar-10"
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -349,5 +363,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             "stride-2 depthwise",
         ),
     ),
+    "products": Architecture(products, _MNIST, ("fully connected K > 1024, before another", "Dropout")),
     "wide": Architecture(wide, _MNIST, ("3×3 with more than 64 weight loads", "ReLU6 behind a max pool 2×2")),
 }

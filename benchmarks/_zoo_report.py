@@ -29,7 +29,7 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "PReLU, SiLU, HardSwish, GELU, Mish, sigmoid gates": ("dilated", "swish", "mobile-large", "hourglass"),
     "squeeze-and-excitation": ("mobile-large", "swish"),
     "ConvTranspose 2×2, 4×4": ("hourglass",),
-    "fully connected with K > 1024; C > 1024": ("large-kernels", "mobile"),
+    "fully connected with K > 1024; C > 1024": ("products", "large-kernels", "mobile"),
     "3×3 with more than 64 weight loads": ("wide",),
 }
 """By row of the table of replacements, the networks that have it."""
