@@ -42,7 +42,7 @@ def chain_cost(chain: nn.Sequential, shape: Sequence[int]) -> Cost:
 
 
 def part_cost(network: nn.Module, shape: Sequence[int], *, float_output: bool = True) -> Cost:
-    """Return the cost of a part of a network on values of ``shape`` (C×H×W, or C), as a network of its own.
+    """Return the cost of a part of a network on a map of ``shape`` (C×H×W), as a network of its own.
 
     Args:
         network: the part.
@@ -52,8 +52,6 @@ def part_cost(network: nn.Module, shape: Sequence[int], *, float_output: bool = 
     Raises:
         NetworkError: a layer has no form in ONNX.
     """
-    if len(shape) == 1:
-        network, shape = nn.Sequential(nn.Flatten(), network), (*shape, 1, 1)
     channels, height, width = shape
     contract = InputContract((channels, height, width), (0.0,) * channels, (1.0,) * channels)
     predicted = predict(to_onnx(network, contract), float_output=float_output)

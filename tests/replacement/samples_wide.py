@@ -56,24 +56,9 @@ def wide_products(draw: st.DrawFn) -> Sample:
     return lifted(layers, (2, height, width), seed=draw(st.integers(0, 99)))
 
 
-@st.composite
-def wide_units(draw: st.DrawFn) -> Sample:
-    """Over 1024 units between two fully connected layers."""
-    units, outputs = draw(st.integers(1025, 1100)), draw(st.integers(4, 9))
-    layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Conv2d(2, 3, 3, 1, 1), act=nn.ReLU())
-    layers["flatten"] = nn.Flatten()
-    layers["first"] = nn.Linear(48, units, bias=draw(st.booleans()))
-    layers["between"] = draw(st.sampled_from([nn.ReLU(), nn.LeakyReLU(0.1), nn.Sigmoid()]))
-    layers["second"] = nn.Linear(units, outputs, bias=draw(st.booleans()))
-    if draw(st.booleans()):
-        layers["third"] = nn.Linear(outputs, 3)
-    return lifted(layers, (2, 4, 4), seed=draw(st.integers(0, 99)))
-
-
 SAMPLES: dict[str, Callable[[], st.SearchStrategy[Sample]]] = {
     "many-loads": many_loads,
     "many-loads-inputs": many_loads,
     "wide-map": wide_maps,
     "wide-product": wide_products,
-    "wide-units": wide_units,
 }

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
 from replacement_samples import Sample, lifted
 from test_replacement_wide import RULES, applied, gaussian, violations, why
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pipeline.kpu import limits
 from pipeline.kpu.check import check_network
 from pipeline.network.contract import InputContract
 from pipeline.network.lift import to_torch
 from pipeline.network.lower import to_onnx
-from pipeline.replacement.cost import chain_cost
+from pipeline.pruning.limit import within_channels
+from pipeline.recipe import Replace
 from pipeline.replacement.regression import regress
 from pipeline.replacement.rewrite import Rewritten, rewrite
 from pipeline.replacement.rule import Match, Site
+from pipeline.replacement.standalone import replace_alone
 
 
 def classifier(channels: int, *layers: nn.Module, side: int = 8, stride: int = 1) -> Sample:
@@ -150,50 +153,14 @@ def test_without_the_size_of_its_map_nothing_is_done() -> None:
     assert not any(step.taken for step in done.steps)
 
 
-def test_hidden_units_over_the_limit_go_together_with_too_many_inputs() -> None:
+def test_hidden_units_over_the_limit_are_narrowed_first_and_then_the_inputs_of_the_first_layer() -> None:
     layers = (nn.Linear(1536, 1100), nn.ReLU(), nn.Linear(1100, 1050), nn.ReLU(), nn.Linear(1050, 10))
     sample = classifier(24, *layers)
-    assert violations(Rewritten(sample.network, sample.contract, ())) != []
-    done = applied(sample, "wide-product", "wide-units", "clip-after-conv")
-    assert violations(done) == []
-    sides = [size for each in done.network.modules() if isinstance(each, nn.Linear) for size in each.weight.shape]
-    assert max(sides) == limits.MAX_CHANNELS
+    assert set(violations(Rewritten(sample.network, sample.contract, ()))) >= {"input-channels", "output-channels"}
+    settings = Replace(max_drop=1.0, regression_steps=0, distil_steps=0)
 
+    def narrow(*wide: Any) -> fx.GraphModule:
+        return within_channels(*wide).network
 
-def test_units_that_the_second_layer_does_not_read_go_and_nothing_is_lost() -> None:
-    layers = (nn.Linear(64, 1100), nn.ReLU(), nn.Linear(1100, 6), nn.Linear(6, 3))
-    sample = classifier(4, *layers, side=4)
-    rule, first, second = RULES["wide-units"], *(sample.network.get_submodule(name) for name in ("linear0", "linear2"))
-    assert isinstance(first, nn.Linear)
-    assert isinstance(second, nn.Linear)
-    unread = torch.arange(0, 1100, 14)  # 79 of them, of which 76 have to go
-    with torch.no_grad():
-        second.weight[:, unread] = 0
-        vectors = gaussian(50, 64)
-        wanted = second(first(vectors).relu())
-    site = Site(
-        sample.network,
-        next(node for node in sample.network.graph.nodes if str(node.target) == "linear0"),
-        sample.contract,
-    )
-    match = rule.match(site)
-    assert isinstance(match, Match)
-    chain = rule.build(site, match).chain
-    assert rule.initialise is not None
-    rule.initialise(site, match, chain, vectors, wanted, 0)
-    with torch.no_grad():
-        assert float((chain(vectors) - wanted).abs().max()) < 1e-4 * float(wanted.std())
-    assert chain_cost(chain, vectors.shape[1:]).cpu == ()
-
-
-@pytest.mark.parametrize(
-    ("layers", "reason"),
-    [
-        ((nn.Linear(64, 1100), nn.ReLU()), "its 1,100 outputs are read by several layers, or are the network's"),
-        ((nn.Linear(64, 1100), nn.Softmax(1), nn.Linear(1100, 4)), "its 1,100 outputs are read by softmax1, a Softmax"),
-        ((nn.Linear(64, 2100), nn.Linear(2100, 4)), "its 2,100 outputs are too many to choose 1,024 of"),
-    ],
-)
-def test_other_units_stay_and_the_reason_is_said(layers: tuple[nn.Module, ...], reason: str) -> None:
-    done = applied(classifier(4, *layers, side=4), "wide-units")
-    assert why(done, "linear0").startswith(reason)
+    done = replace_alone(sample.network, sample.contract, None, settings, seed=0, narrow=narrow).replaced
+    assert check_network(to_onnx(done.network, done.contract)).violations == ()
