@@ -58,7 +58,7 @@ SHARE = {OURS: 1 / 3, RANDOM: 1.0}
 _SUBSET = 5000
 _CHANCE = 0.1  # ten classes
 _SOURCES = {RANDOM: ("evaluate", "problem", "size", "space")}
-_SOURCES[OURS] = (*_SOURCES[RANDOM], "begin", "rungs", "sensitivity", "worker")
+_SOURCES[OURS] = (*_SOURCES[RANDOM], "begin", "even", "rungs", "sensitivity", "worker")
 """Modules of the search that decide what comes of it."""
 _SECTIONS: dict[str, Any] = {
     "model": {"source": "zoo", "name": "convnet5x5", "width": 32},

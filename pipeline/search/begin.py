@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from functools import partial
+
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from pipeline.errors import RecipeError
+from pipeline.search.even import bytes_of, evenly, largest_even
 from pipeline.search.problem import Problem
-from pipeline.search.sensitivity import Sensitivity, by_importance, by_sensitivity, sensitivity
+from pipeline.search.sensitivity import (
+    Sensitivity,
+    by_importance,
+    by_sensitivity,
+    sensitivity,
+)
 from pipeline.search.size import Sized, size
 from pipeline.search.space import Params, Space, keeping, own_params, settings_of
 from pipeline.search.study import enqueue
 
-_SHARES = (1.0, 0.2, 0.5, 0.1, 0.35, 0.75)
-"""Where candidates are made, from the smallest one's bytes (0) to the most allowed (1): the front is spanned early.
-Only the first if size is no objective."""
+_SHARES = (1.0, 0.0, 0.15, 0.4, 0.07, 0.25)
+"""Where candidates are made, from the smallest even one's bytes (0) to the most allowed (1): the front is spanned
+early, closest where it bends. Only the first if size is no objective."""
+_SMALL = 0.25
+"""Of the whole network's bytes: a candidate of less is pruned evenly, as importance leaves bottlenecks in it."""
 _MOST = 3  # at most one trial in so many is set before the sampler is asked
 _BEGUN = "sensitivity"
 
@@ -27,31 +38,56 @@ def begin(problem: Problem, study: optuna.Study) -> None:
     """
     if _BEGUN in study.user_attrs:
         return
-    smallest = _smallest(problem)
+    _check_smallest(problem)
     space, search = problem.space, problem.recipe.search
     assert search is not None
     wanted = max(search.trials // _MOST, 1)
     measured: Sensitivity = {}
-    points = [own_params(space)]
+    fitting: list[Params] = []
+    candidates: Iterator[Params] = iter([own_params(space)])
     if problem.recipe.prune is not None and problem.groups:
         measured = sensitivity(problem)
-        whole = size(problem, settings_of(own_params(space), space)).facts.kmodel_bytes
-        most = min(problem.budget, whole)
-        shares = (_SHARES if len(search.objectives) > 1 else _SHARES[:1])[:wanted]
-        budgets = [int(smallest + share * (most - smallest)) for share in shares]
-        # Importance chooses as ``prune`` does, sensitivity reaches smaller networks.
-        weighed, felt = by_importance(problem, budgets), by_sensitivity(problem, measured, budgets)
-        found = [(budget, first or second) for budget, first, second in zip(budgets, weighed, felt, strict=True)]
-        found += [(budget, second) for budget, first, second in zip(budgets, weighed, felt, strict=True) if first]
-        points += [
-            {**own_params(space), **keeping(space, kept), **_effort(space, 1 - budget / whole)}
-            for budget, kept in found
-            if kept is not None
-        ]
-    different = [point for at, point in enumerate(points) if point not in points[:at]]
-    fitting = [point for point in different if size(problem, settings_of(point, space)).fits]
-    enqueue(study, fitting[:wanted], space)
+        candidates = _candidates(problem, measured, several=len(search.objectives) > 1)
+    for point in candidates:
+        if point not in fitting and size(problem, settings_of(point, space)).fits:
+            fitting.append(point)
+        if len(fitting) == wanted:
+            break
+    enqueue(study, fitting, space)
     study.set_user_attr(_BEGUN, {name: list(losses) for name, losses in measured.items()})
+
+
+def _candidates(problem: Problem, measured: Sensitivity, *, several: bool) -> Iterator[Params]:
+    """Yield candidates in the order in which they are to be tried; ``several`` objectives want a front."""
+    space = problem.space
+    own = own_params(space)
+    yield own
+    whole = bytes_of(problem, own)
+    most = min(problem.budget, whole)
+    least = min(bytes_of(problem, evenly(problem, 0)), most)
+    budgets = [int(least + share * (most - least)) for share in (_SHARES if several else _SHARES[:1])]
+    ways = [(budget, partial(_first_way, problem, budget, whole)) for budget in budgets]
+    ways += [(budget, partial(_second_way, problem, measured, budget, whole)) for budget in budgets]
+    for budget, way in ways:
+        point = way()
+        if point is not None:
+            yield {**point, **_effort(space, 1 - budget / whole)}
+
+
+def _first_way(problem: Problem, budget: int, whole: int) -> Params | None:
+    if budget < _SMALL * whole:
+        return largest_even(problem, budget)
+    return _with(problem, by_importance(problem, [budget])[0])
+
+
+def _second_way(problem: Problem, measured: Sensitivity, budget: int, whole: int) -> Params | None:
+    if budget < _SMALL * whole:
+        return _with(problem, by_importance(problem, [budget])[0])
+    return _with(problem, by_sensitivity(problem, measured, [budget])[0])
+
+
+def _with(problem: Problem, channels: Mapping[str, int] | None) -> Params | None:
+    return None if channels is None else {**own_params(problem.space), **keeping(problem.space, channels)}
 
 
 def _effort(space: Space, gone: float) -> Params:
@@ -65,8 +101,7 @@ def _effort(space: Space, gone: float) -> Params:
     return {"epochs": min(round(own["epochs"] * (1 + gone)), epochs.high), "lr": min(own["lr"] * 2**gone, lr.high)}
 
 
-def _smallest(problem: Problem) -> int:
-    """Return the bytes of the smallest candidate. Raises RecipeError if not even that fits."""
+def _check_smallest(problem: Problem) -> None:
     space = problem.space
     smallest = {**own_params(space), **keeping(space, dict.fromkeys((group.name for group in problem.groups), 0))}
     found: Sized = size(problem, settings_of(smallest, space))
@@ -78,4 +113,3 @@ def _smallest(problem: Problem) -> int:
             where="search",
             remedy="raise target.model_bytes, choose a firmware with more room, or begin with a narrower network",
         )
-    return found.facts.kmodel_bytes

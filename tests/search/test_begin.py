@@ -11,6 +11,7 @@ from search_problem import tiny_problem
 
 from pipeline.errors import RecipeError
 from pipeline.search.begin import begin
+from pipeline.search.even import bytes_of, evenly, largest_even
 from pipeline.search.problem import Problem
 from pipeline.search.sensitivity import by_importance, by_sensitivity, sensitivity
 from pipeline.search.size import size
@@ -37,6 +38,18 @@ def test_both_ways_meet_every_budget(problem: Problem) -> None:
             point = {**own_params(problem.space), **keeping(problem.space, keep)}
             needed = size(problem, settings_of(point, problem.space)).facts.kmodel_bytes
             assert 0.7 * budget < needed <= budget
+
+
+def test_even_pruning_keeps_the_same_share_of_every_group(problem: Problem) -> None:
+    least = bytes_of(problem, evenly(problem, 0))
+    assert largest_even(problem, least - 1) is None
+    for budget in (least, least + 400, 9000, 100_000):
+        point = largest_even(problem, budget)
+        assert point is not None
+        assert bytes_of(problem, point) <= budget
+        kept = {(group.channels, point[f"keep.{group.name}"]) for group in problem.groups}
+        assert len(kept) == len({group.channels for group in problem.groups})
+    assert all(channels == stay for channels, stay in kept)
 
 
 def test_an_impossible_budget_is_none(problem: Problem) -> None:
