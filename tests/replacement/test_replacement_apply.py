@@ -52,11 +52,11 @@ def trained() -> Trained:
     rows = np.arange(1500)
     data = Training(data.train.take(rows), data.validation)
     contract = InputContract((1, 32, 32), (0.286,), (0.353,))
+    torch.manual_seed(0)
     layers = [nn.Conv2d(1, 8, 7, 2, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
     layers += [nn.Conv2d(8, 12, 5, 2, 2, bias=False), nn.BatchNorm2d(12), nn.ReLU(), nn.Dropout(0.1)]
     layers += [nn.Conv2d(12, 12, (3, 1), 1, (1, 0)), nn.Conv2d(12, 16, (1, 3), 1, (0, 1)), nn.ReLU()]
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)]
-    torch.manual_seed(0)
     network = nn.Sequential(OrderedDict((f"l{index}", layer) for index, layer in enumerate(layers)))
     fit(network, data.train, contract, FitSettings(epochs=4, lr=0.1, batch=32), seed=0)
     return Trained(to_torch(to_onnx(network, contract)), contract, data, calibration_images(data, 0, 64))
