@@ -25,12 +25,12 @@ TOO_SMALL, ENOUGH = "300k", "64m"
 def disk(folder: Path, size: str) -> Iterator[None]:
     """Put a disk in memory at a folder."""
     if os.geteuid() != 0:
-        pytest.skip("a disk can be mounted by root alone")
+        pytest.skip("this machine mounts no disk: that takes root")
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
-        pytest.skip(f"no disk can be mounted here ({mounted.stderr.strip()})")
+        pytest.skip(f"this machine mounts no disk ({mounted.stderr.strip()})")
     try:
         yield
     finally:
