@@ -153,15 +153,31 @@ def test_equal_seeds_give_equal_networks(trained: Trained) -> None:
     assert not torch.equal(other.network.state_dict()["l3.weight"], weights["l3.weight"])
 
 
-def test_a_replacement_that_costs_too_much_is_undone_and_reported(trained: Trained) -> None:
+def badly_replaced(trained: Trained, *, must_replace: bool = False) -> tuple[Replaced, DataSet]:
+    """Replace where nothing may be lost: fitted on one blank image and hardly distilled, no learned block is good.
+
+    Returns what came of it and the validation images, all of which the network before gets right.
+    """
     data = trained.data
-    # Fitted on one blank image and hardly distilled, the learned block cannot be good.
     blank = np.zeros((1, 1, 32, 32), np.uint8)
     settings = Replace(max_drop=0.0, regression_steps=0, distil_steps=1)
-    validation = DataSet(
-        data.validation.images, predict(trained.network, data.validation.images, trained.contract).argmax(1)
+    answers = predict(trained.network, data.validation.images, trained.contract).argmax(1)
+    validation = DataSet(data.validation.images, answers)
+    done = replace_network(
+        trained.network,
+        trained.contract,
+        blank,
+        data.train,
+        validation,
+        settings,
+        seed=0,
+        must_replace=must_replace,
     )
-    done = replace_network(trained.network, trained.contract, blank, data.train, validation, settings, seed=0)
+    return done, validation
+
+
+def test_a_replacement_that_costs_too_much_is_undone_and_reported(trained: Trained) -> None:
+    done, validation = badly_replaced(trained)
     report = done.report
     assert report.accuracy.before == report.accuracy.after == accuracy(done.network, validation, done.contract) == 1.0
     assert report.accepted
@@ -175,15 +191,7 @@ def test_a_replacement_that_costs_too_much_is_undone_and_reported(trained: Train
 
 
 def test_what_no_kmodel_could_hold_is_replaced_whatever_it_costs(trained: Trained) -> None:
-    data = trained.data
-    blank = np.zeros((1, 1, 32, 32), np.uint8)
-    settings = Replace(max_drop=0.0, regression_steps=0, distil_steps=1)
-    validation = DataSet(
-        data.validation.images, predict(trained.network, data.validation.images, trained.contract).argmax(1)
-    )
-    done = replace_network(
-        trained.network, trained.contract, blank, data.train, validation, settings, seed=0, must_replace=True
-    )
+    done, _ = badly_replaced(trained, must_replace=True)
     report = done.report
     assert not report.accepted
     assert "over replace.max_drop" in report.notes[0]
